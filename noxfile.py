@@ -1,0 +1,138 @@
+# /// script
+# dependencies = ["nox>=2026.10", "uv>=0.13"]
+# ///
+"""Everything that CI runs, runnable by hand: ``pip install nox uv && nox``.
+
+One package: ``nox -s "tests(core)"``. Another Python: ``nox -s "tests(core)" --force-python 3.13``.
+Some tests: ``nox -s "tests(core)" -- -k secrets``.
+"""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+TOOLS = ROOT / "tools"
+CORE = ROOT / "packages" / "core"
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+EXTRAS = ",".join(["demo", *(name.removeprefix("delegation-") for name in PACKAGES if name != "core")])
+EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PACKAGES if name != "core")]
+SOURCES = [f"packages/{name}/src" for name in PACKAGES]
+GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
+
+
+def root_group(name: str) -> tuple[str, str]:
+    """The arguments that install a dependency group of the root."""
+    return "--group", f"{ROOT / 'pyproject.toml'}:{name}"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, the namespace, and the one-way imports."""
+    session.install(*root_group("lint"), *EVERYTHING)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", str(TOOLS / "check_layout.py"))
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both checkers, strict, over every package at once."""
+    session.install(*root_group("types"), *EVERYTHING)
+    session.run("mypy", *SOURCES)
+    session.run("python", str(TOOLS / "run_pyright.py"))
+
+
+@nox.session
+def minimal(session: nox.Session) -> None:
+    """Core imports with pluggy and nothing else."""
+    session.install("pluggy")
+    session.install("--no-deps", str(CORE))
+    # -I: neither the checkout nor anybody's PYTHONPATH helps out.
+    session.run("python", "-I", str(TOOLS / "import_everything.py"), "actas.core", "--only", "pluggy", "--installed")
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def tests(session: nox.Session, package: str) -> None:
+    """One package, alone: core, its own dependencies and those of its tests, nothing else."""
+    here = ROOT / "packages" / package
+    editable = [f"-e{path}" for path in dict.fromkeys((CORE, here))]
+    session.install(*editable, "--group", f"{here / 'pyproject.toml'}:test")
+    for old in ROOT.glob(f".coverage.{package}.*"):
+        old.unlink()
+    data = {"COVERAGE_FILE": str(ROOT / f".coverage.{package}")}
+    session.run("coverage", "run", "-m", "pytest", str(here), *session.posargs, env=data)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """What the tests sessions before this one reached; fails under the threshold in pyproject.toml."""
+    session.install("coverage>=7.10")
+    session.run("coverage", "combine", "--keep")
+    if os.environ.get("CI"):
+        session.run("coverage", "html", "--quiet", "--fail-under=0")
+    session.run("coverage", "report")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build, check, install with no index, and run the tests against what was installed."""
+    house = Path(session.create_tmp()).resolve() / "house"
+    clean = house.parent / "clean"
+    for old in house.glob("*"):
+        old.unlink()
+    session.install(*root_group("wheels"))
+    # Left with nox's VIRTUAL_ENV, hatch installs its build requirements there and then misses them.
+    hatch = {"HATCH_DATA_DIR": str(house.parent / "hatch"), "VIRTUAL_ENV": None}
+    for package in PACKAGES:
+        with session.chdir(ROOT / "packages" / package):
+            session.run("hatch", "build", str(house), silent=True, env=hatch)
+    session.run("python", str(TOOLS / "check_wheels.py"), str(house))
+    ours = [str(next(house.glob(f"{_stem(package)}-[0-9]*.whl"))) for package in PACKAGES]
+    pinned = [
+        f"{wheel}[{EXTRAS}]" if package == "core" else wheel for package, wheel in zip(PACKAGES, ours, strict=True)
+    ]
+    session.run("pip", "wheel", "-q", "-w", str(house), "--find-links", str(house), *pinned, *GROUPS)
+    session.run("uv", "venv", "-q", "--clear", "-p", str(Path(session.bin) / "python"), str(clean))
+    python = str(clean / "bin" / "python")
+    session.run("uv", "pip", "install", "-q", "-p", python, "--no-index", "--find-links", str(house), *pinned, *GROUPS)
+    session.run("uv", "pip", "check", "-q", "-p", python)
+    with session.chdir(house.parent):
+        everything = ["actas.core", "actas.http", "actas.oauth", "actas.mcp", "actas.cli", "actas.testing"]
+        everything += [f"actas.delegation.{name.removeprefix('delegation-')}" for name in PACKAGES if name != "core"]
+        session.run(python, "-I", str(TOOLS / "import_everything.py"), *everything, "--installed", external=True)
+        options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
+        for package in PACKAGES:
+            tests = str(ROOT / "packages" / package / "tests")
+            session.run(python, "-m", "pytest", *options, tests, external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Whatever the documentation says is held by the tests in docs/tests."""
+    session.install(*EVERYTHING, *GROUPS)
+    session.run("pytest", "docs/tests", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks, each against peers that are measured in the same run. One: ``nox -s bench -- sql``."""
+    session.install(*root_group("bench"), *EVERYTHING)
+    for script in sorted((ROOT / "benchmarks").glob("*.py")):
+        if "__main__" in script.read_text() and (not session.posargs or script.stem in session.posargs):
+            session.run("python", str(script))
+
+
+def _stem(package: str) -> str:
+    return "actas" if package == "core" else f"actas_{package.replace('-', '_')}"
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,1 @@
+"""The command line: ``actas demo | run | check | whoami``."""

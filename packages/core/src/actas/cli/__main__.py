@@ -1,0 +1,5 @@
+"""``python -m actas.cli``."""
+
+from actas.cli.main import main
+
+main()

@@ -1,0 +1,128 @@
+"""The commands, their options and their exit codes.
+
+Exit codes: 0 all is well; 1 the configuration, the token or the server is not; 2 the command line is not.
+"""
+
+import sys
+from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actas.core import ActasError, ConfigurationError
+
+app = typer.Typer(
+    name="actas",
+    help="MCP tools that act as the user who called them.\n\nNew here? [bold]actas demo[/bold] shows it all.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Config = Annotated[Path, typer.Argument(help="The configuration: a .toml or .json file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+class Exit(IntEnum):
+    """What the shell gets."""
+
+    OK = 0
+    PROBLEM = 1
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """MCP tools that act as the user who called them."""
+    if show_version:
+        typer.echo(f"actas {version('actas')}")
+        raise typer.Exit(Exit.OK)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Show it and exit, instead of serving on.")] = False,
+    port: Annotated[int, typer.Option(help="The MCP server's port; 0 takes a free one.", min=0, max=65535)] = 8080,
+) -> None:
+    """Watch two users call the same tool and get their own rows.
+
+    Starts an identity provider, a PostgreSQL with row-level security and an MCP server, all on this
+    machine and for this run only; then calls the server as alice, bob and a guest over HTTP.
+    Needs: pip install "actas[demo]"
+    """
+    from actas.cli.demo import run_demo
+
+    run_demo(once=once, port=port)
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Running calls are finished first. The log goes to standard error; the audit goes where the
+    configuration says.
+    """
+    from actas.cli.run import serve
+
+    serve(config)
+
+
+@app.command()
+def check(
+    config: Config,
+    as_json: AsJson = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also ask the identity providers and the systems behind the tools.")
+    ] = False,
+) -> None:
+    """Say everything that is wrong with a configuration.
+
+    Without --live nothing is contacted and nothing is started. Exits with 1 where something is wrong.
+    """
+    from actas.cli.check import check_configuration
+
+    raise typer.Exit(Exit.OK if check_configuration(config, as_json=as_json, live=live) else Exit.PROBLEM)
+
+
+@app.command()
+def whoami(
+    config: Config,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="ACTAS_TOKEN",
+            help="The access token, or - to read it from standard input (others can see a command line).",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Who a token is here, what it may call, and who it becomes in each module."""
+    from actas.cli.whoami import explain_token
+
+    text = sys.stdin.read() if token == "-" else token  # noqa: S105 -- a dash is no password
+    raise typer.Exit(Exit.OK if explain_token(config, text.strip(), as_json=as_json) else Exit.PROBLEM)
+
+
+def main() -> None:
+    """The console script: every error of ours is told in plain words, with what to do next."""
+    try:
+        app()
+    except ConfigurationError as error:
+        from actas.cli.output import show_problems
+
+        show_problems(error.problems)
+        sys.exit(Exit.PROBLEM)
+    except ActasError as error:
+        typer.echo(f"{error.message} (code {error.code})", err=True)
+        if error.detail:
+            typer.echo(error.detail, err=True)
+        sys.exit(Exit.PROBLEM)
+    except ModuleNotFoundError as error:
+        typer.echo(f'This command needs {error.name}, which is not installed: pip install "actas[demo]"', err=True)
+        sys.exit(Exit.PROBLEM)

@@ -1,0 +1,89 @@
+"""``actas whoami``."""
+
+import asyncio
+from pathlib import Path
+
+from rich.text import Text
+from rich.tree import Tree
+
+from actas.cli.output import console, errors, show_json
+from actas.core import ActasError, AuthenticationError, Session
+from actas.mcp import MCPOAuthServer
+
+
+def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
+    """Tell who ``token`` is. True where it is accepted and admitted.
+
+    The reason of a refusal is told here, to the operator, though no caller ever learns it.
+    """
+    server = MCPOAuthServer(config)
+    try:
+        session = asyncio.run(_authenticate(server, token))
+    except AuthenticationError as error:
+        if as_json:
+            show_json({"accepted": False, "reason": error.reason, "detail": error.detail})
+        else:
+            errors.print(Text(f"refused: {error.detail or error.reason}", style="bold red"), soft_wrap=True)
+        return False
+    description = describe(server, session)
+    if as_json:
+        show_json({"accepted": True, **description})
+    else:
+        console.print(_tree(description))
+    return not session.rejected
+
+
+async def _authenticate(server: MCPOAuthServer, token: str) -> Session:
+    try:
+        return await server.core_context.authenticator.authenticate(token)
+    finally:
+        await server.release()
+
+
+def describe(server: MCPOAuthServer, session: Session) -> dict[str, object]:
+    """The session, its tools and its downstream identities, as JSON."""
+    return {
+        "identity": {
+            "provider": session.provider,
+            "issuer": session.issuer,
+            "subject": session.subject,
+            "username": session.username,
+            "legacy_username": session.legacy_username,
+            "client_id": session.client_id,
+            "actors": [actor.subject for actor in session.actors],
+        },
+        "rejected": session.rejection_reason if session.rejected else None,
+        "role": session.role,
+        "custom_roles": list(session.custom_roles),
+        "permissions": sorted(session.permissions),
+        "scopes": sorted(session.scopes),
+        "tools": server.tools_for(session),
+        "becomes": {name: _principal(server, name, session) for name in server.core_context.registry.names()},
+    }
+
+
+def _principal(server: MCPOAuthServer, module: str, session: Session) -> dict[str, str]:
+    try:
+        return {"principal": server.core_context.registry.get(module).principal(session)}
+    except ActasError as error:
+        return {"code": error.code, "why": error.detail or error.message}
+
+
+def _tree(description: dict[str, object]) -> Tree:
+    root = Tree(Text("token", style="bold"))
+    for key, value in description.items():
+        _grow(root, key, value)
+    return root
+
+
+def _grow(branch: Tree, key: str, value: object) -> None:
+    match value:
+        case dict():
+            inner = branch.add(Text(key, style="bold"))
+            for name, part in value.items():  # pyright: ignore[reportUnknownVariableType] -- JSON of describe()
+                _grow(inner, str(name), part)  # pyright: ignore[reportUnknownArgumentType]
+        case list():
+            parts = [str(part) for part in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            branch.add(Text(f"{key}: {', '.join(parts) or 'none'}"))
+        case _:
+            branch.add(Text(f"{key}: {'none' if value is None else value}"))

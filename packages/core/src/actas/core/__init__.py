@@ -1,0 +1,105 @@
+"""The contracts that every other distribution is written against.
+
+What is listed here is public and stable. Read :mod:`actas.core.pipeline` first: it is the road.
+"""
+
+from actas.core.audit import Audit, JsonLinesSink, MemorySink, NullSink, OnAuditFailure
+from actas.core.authorization import Authorization
+from actas.core.errors import (
+    ActasError,
+    AuditUnavailable,
+    AuthenticationError,
+    AuthorizationError,
+    ConfigurationError,
+    DelegationError,
+    DelegationRefused,
+    DelegationTimeout,
+    DownstreamUnavailable,
+    IdentityMismatch,
+    InsufficientScope,
+    InternalError,
+    InvalidParameters,
+    LimitExceeded,
+    PermissionDenied,
+    PluginError,
+    PrincipalUnavailable,
+    SecretError,
+    SessionExpired,
+    SessionRejected,
+    UnknownAction,
+)
+from actas.core.hookspecs import hookimpl
+from actas.core.models import (
+    UNASSIGNED,
+    Action,
+    Actor,
+    AuditEvent,
+    DelegationCall,
+    DelegationResult,
+    Effect,
+    Health,
+    NoParameters,
+    Outcome,
+    Receipt,
+    Session,
+)
+from actas.core.pipeline import Pipeline
+from actas.core.protocols import AuditSink, AuditSinkKind, DelegationModule, ModuleKind, SecretProvider
+from actas.core.registry import DelegationRegistry
+from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
+from actas.core.secret import Secret
+
+__all__ = [
+    "UNASSIGNED",
+    "ActasError",
+    "Action",
+    "Actor",
+    "Audit",
+    "AuditEvent",
+    "AuditSink",
+    "AuditSinkKind",
+    "AuditUnavailable",
+    "AuthenticationError",
+    "Authorization",
+    "AuthorizationError",
+    "ConfigurationError",
+    "DelegationCall",
+    "DelegationError",
+    "DelegationModule",
+    "DelegationRefused",
+    "DelegationRegistry",
+    "DelegationResult",
+    "DelegationTimeout",
+    "DownstreamUnavailable",
+    "Effect",
+    "Health",
+    "IdentityMismatch",
+    "InsufficientScope",
+    "InternalError",
+    "InvalidParameters",
+    "JsonLinesSink",
+    "LimitExceeded",
+    "MappedRoles",
+    "MemorySink",
+    "ModuleKind",
+    "NoParameters",
+    "NullSink",
+    "OnAuditFailure",
+    "Outcome",
+    "PermissionDenied",
+    "Permissions",
+    "Pipeline",
+    "PluginError",
+    "PrincipalUnavailable",
+    "Receipt",
+    "RoleMapper",
+    "RoleMappings",
+    "Secret",
+    "SecretError",
+    "SecretProvider",
+    "Session",
+    "SessionExpired",
+    "SessionRejected",
+    "UnknownAction",
+    "hookimpl",
+]

@@ -1,0 +1,224 @@
+"""Every error that core raises, in one tree, each with a stable code.
+
+::
+
+    ActasError                      base; nothing else is raised on purpose
+     ├── ConfigurationError         the configuration or an installation is wrong; nothing was started
+     │    ├── SecretError           a {"$secret": …} cannot be resolved
+     │    └── PluginError           a plug-in is missing, claimed twice, misnamed or broken
+     ├── AuthenticationError        nobody is known: HTTP 401
+     ├── AuthorizationError         somebody is known and may not: HTTP 403
+     │    ├── SessionRejected       the token is good, its roles are not accepted
+     │    ├── SessionExpired        the token ran out after it was verified
+     │    ├── PermissionDenied      the session lacks a permission or role
+     │    └── InsufficientScope     the session lacks scopes: step up and try again
+     ├── InvalidParameters          the parameters do not fit the action
+     ├── UnknownAction              no such module or action
+     ├── DelegationError            the way downstream
+     │    ├── DelegationRefused     the module or the downstream refused this call
+     │    ├── PrincipalUnavailable  the session has no name that the downstream could know
+     │    ├── IdentityMismatch      the downstream saw somebody else: the result was thrown away
+     │    ├── DownstreamUnavailable the downstream does not answer
+     │    ├── DelegationTimeout     the time was up
+     │    └── LimitExceeded         too much of something
+     ├── AuditUnavailable           the minutes cannot be kept, and the policy is to refuse
+     └── InternalError              a defect; the private detail is in the log
+
+``message`` is safe to show to a model, says what to do next, and never contains data, a token or
+a configured value. ``detail`` is for the log and the audit. A plug-in derives its own classes
+with codes of its own, prefixed with its name.
+"""
+
+import traceback
+from collections.abc import Iterable
+from typing import ClassVar
+
+from actas.core.models import Outcome
+
+
+class ActasError(Exception):
+    """Base class. ``code`` is stable; ``message`` is public; ``detail`` is private."""
+
+    code: ClassVar[str] = "error"
+    outcome: ClassVar[Outcome] = Outcome.FAILED
+    default_message: ClassVar[str] = "The call failed."
+
+    def __init__(self, message: str | None = None, *, detail: str | None = None) -> None:
+        self.message = message or self.default_message
+        self.detail = detail
+        super().__init__(self.message)
+
+
+class ConfigurationError(ActasError):
+    """The configuration or the installation is wrong. ``problems`` has them all, each with its path."""
+
+    code = "configuration"
+
+    def __init__(self, problems: str | Iterable[str], *, detail: str | None = None) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems), detail=detail)
+
+
+class SecretError(ConfigurationError):
+    """A secret cannot be resolved. Names the configuration path and the secret, never a value."""
+
+    code = "secret"
+
+
+class PluginError(ConfigurationError):
+    """A plug-in is missing, claimed twice, misnamed or broken. Names the distribution at fault."""
+
+    code = "plugin"
+
+
+class AuthenticationError(ActasError):
+    """Nobody is known. ``reason`` is a stable, private word for the audit; callers get one message for all.
+
+    A caller is told nothing that tells issuers, keys or audiences apart (RFC 6750 section 3.1).
+    """
+
+    code = "invalid_token"
+    outcome = Outcome.REFUSED
+    default_message = "The access token is missing, malformed, expired or not for this server. Get a new one."
+
+    def __init__(self, reason: str, message: str | None = None, *, detail: str | None = None) -> None:
+        self.reason = reason
+        super().__init__(message, detail=detail or reason)
+
+
+class AuthorizationError(ActasError):
+    """Somebody is known and may not."""
+
+    code = "forbidden"
+    outcome = Outcome.REFUSED
+    default_message = "You may not do this. Ask whoever administers this server for access."
+
+
+class SessionRejected(AuthorizationError):
+    """The token is good, but its roles are not accepted here."""
+
+    code = "session_rejected"
+    default_message = "You are known here but admitted to nothing. Ask whoever administers this server for a role."
+
+
+class SessionExpired(AuthorizationError):
+    """The token ran out after it was verified."""
+
+    code = "session_expired"
+    default_message = "The access token has expired. Get a new one."
+
+
+class PermissionDenied(AuthorizationError):
+    """The session lacks a permission or a role. Only ``detail`` says which."""
+
+    code = "permission_denied"
+
+
+class InsufficientScope(AuthorizationError):
+    """The session is entitled but its token lacks scopes (RFC 6750 section 3.1).
+
+    ``scopes`` are *all* that the call needs, not only those that are missing.
+    """
+
+    code = "insufficient_scope"
+    default_message = "The access token lacks a scope. Step up: ask for a token with the scopes that are named."
+
+    def __init__(self, scopes: Iterable[str], *, detail: str | None = None) -> None:
+        self.scopes = frozenset(scopes)
+        super().__init__(detail=detail or f"needs {' '.join(sorted(self.scopes))}")
+
+
+class InvalidParameters(ActasError):
+    """The parameters do not fit the action. The message names the fields, never their values."""
+
+    code = "invalid_parameters"
+    outcome = Outcome.REFUSED
+    default_message = "The parameters do not fit. Compare them with the tool's schema."
+
+
+class UnknownAction(ActasError):
+    """No such module or action."""
+
+    code = "unknown_action"
+    outcome = Outcome.REFUSED
+    default_message = "There is no such action. List the tools to see what there is."
+
+
+class DelegationError(ActasError):
+    """Something went wrong on the way downstream."""
+
+    code = "delegation_failed"
+
+
+class DelegationRefused(DelegationError):
+    """The module or the downstream refused this call. Trying again changes nothing."""
+
+    code = "delegation_refused"
+    outcome = Outcome.REFUSED
+    default_message = "The system behind this tool refused the call."
+
+
+class PrincipalUnavailable(DelegationRefused):
+    """The session has no name that the downstream could know."""
+
+    code = "principal_unavailable"
+    default_message = "Your account has no identity in the system behind this tool. Ask for one to be mapped."
+
+
+class IdentityMismatch(DelegationError):
+    """The downstream reported another identity than the session's. The result was thrown away."""
+
+    code = "identity_mismatch"
+    outcome = Outcome.REFUSED
+    default_message = "The system behind this tool did not recognise you as yourself. Report this."
+
+
+class DownstreamUnavailable(DelegationError):
+    """The downstream does not answer."""
+
+    code = "downstream_unavailable"
+    default_message = "The system behind this tool does not answer. Try again later."
+
+
+class DelegationTimeout(DelegationError):
+    """The time was up; the downstream was told to stop."""
+
+    code = "timeout"
+    default_message = "The call took too long and was stopped. Ask for less."
+
+
+class LimitExceeded(DelegationError):
+    """Too much of something: rows, bytes, concurrent calls."""
+
+    code = "limit_exceeded"
+    outcome = Outcome.REFUSED
+    default_message = "A limit was reached. Ask for less, or try again later."
+
+
+class AuditUnavailable(ActasError):
+    """The minutes cannot be kept, and the policy is to refuse what cannot be recorded."""
+
+    code = "audit_unavailable"
+    default_message = "This server cannot record calls at the moment, and refuses those it cannot record."
+
+
+class InternalError(ActasError):
+    """A defect, ours or a plug-in's. Quote the request id: the log has the rest."""
+
+    code = "internal"
+    default_message = "The tool failed unexpectedly. Report the request id."
+
+
+def places(error: BaseException) -> str:
+    """Where ``error`` came from, for the log: the types and frames of its whole chain, and none of their texts.
+
+    The text of a foreign exception may hold anything: a token, a password, a row.
+    """
+    parts: list[str] = []
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        parts.append(f"{type(link).__qualname__}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip())
+        link = link.__cause__ or link.__context__
+    return "\nafter ".join(parts)

@@ -1,0 +1,248 @@
+"""The road: the one way from a session to a downstream system. READ THIS FIRST.
+
+Every tool goes through :meth:`Pipeline.delegate` (a module's action) or :meth:`Pipeline.call` (a
+function of one's own), and both are the same eight steps::
+
+    authorize ─▶ validate parameters ─▶ name the principal ─▶ carry out, within the deadline
+              ─▶ demand a receipt ─▶ compare its identity with the principal ─▶ audit ─▶ result
+
+Whatever happens on the way is one of our errors, is in the minutes, and says nothing private.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from actas.core.audit import Audit, NullSink
+from actas.core.authorization import authorize
+from actas.core.errors import (
+    ActasError,
+    DelegationTimeout,
+    IdentityMismatch,
+    InternalError,
+    InvalidParameters,
+    PrincipalUnavailable,
+    places,
+)
+from actas.core.models import Action, AuditEvent, DelegationCall, DelegationResult, Outcome, Receipt, Session
+from actas.core.protocols import Validator
+from actas.core.registry import DelegationRegistry
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[DelegationCall], Awaitable[object]]
+"""A tool of one's own: gets the call, returns JSON data, or the result of a delegation it made."""
+
+_Step = Callable[[DelegationCall], Awaitable[DelegationResult]]
+
+request_id: ContextVar[str] = ContextVar("actas_request_id")
+"""The id of the request being served; every event and error of one request carries the same."""
+
+
+def construct(action: Action, parameters: Mapping[str, object]) -> object:
+    """The validator of the standard library: names are checked, types are not.
+
+    The server puts one in its place that checks types too.
+    """
+    try:
+        return action.parameters(**parameters)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameters(detail=f"{type(error).__name__} from {action.parameters.__name__}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Road:
+    """What differs between a module's action and a function of one's own."""
+
+    source: str
+    tool: str | None
+    principal: Callable[[Session], str]
+    step: _Step
+
+
+class Pipeline:
+    """Carries out actions as the session's user.
+
+    Args:
+        registry: the modules.
+        audit: where the minutes go.
+        validator: makes parameters from what the caller sent.
+        timeout: seconds for an action that names none.
+    """
+
+    def __init__(
+        self,
+        registry: DelegationRegistry,
+        audit: Audit | None = None,
+        *,
+        validator: Validator = construct,
+        timeout: float = 30.0,
+    ) -> None:
+        self.registry = registry
+        self.audit = audit or Audit(NullSink())
+        self._validate = validator
+        self._timeout = timeout
+
+    async def delegate(
+        self, session: Session, module: str, action: str, parameters: Mapping[str, object], *, tool: str | None = None
+    ) -> DelegationResult:
+        """Carry out one action of one module as ``session``'s user.
+
+        Args:
+            parameters: as the caller sent them, not yet validated.
+            tool: the name under which it was called, for the minutes.
+
+        Raises:
+            ActasError: refused or failed; recorded either way.
+        """
+        source = f"delegation:{module}"
+        try:
+            target, declared = self.registry.get(module), self.registry.action(module, action)
+        except ActasError as error:
+            await self.audit.record(_event(session, action, source, tool, error=error))
+            raise
+        road = _Road(source, tool, target.principal, target.delegate)
+        return await self._carry_out(session, declared, parameters, road)
+
+    async def call(
+        self, session: Session, action: Action, parameters: Mapping[str, object], handler: Handler
+    ) -> DelegationResult:
+        """Carry out a tool of one's own in this process: the same road, its receipt says ``in-process``."""
+
+        async def step(call: DelegationCall) -> DelegationResult:
+            answer = await handler(call)
+            data, via = (answer.data, answer.receipt) if isinstance(answer, DelegationResult) else (answer, None)
+            details = {**via.details, "via": via.method, "as": via.identity} if via else {}
+            receipt = Receipt(identity=call.session.subject, method="in-process", details=details)
+            return DelegationResult(data=data, receipt=receipt)
+
+        road = _Road("tool", action.name, lambda session: session.subject, step)
+        return await self._carry_out(session, action, parameters, road)
+
+    async def refuse(self, session: Session, action: str, error: ActasError, *, tool: str | None = None) -> None:
+        """Record that a call was refused before it got here. Raises AuditUnavailable as any record does."""
+        await self.audit.record(_event(session, action, "tool", tool, error=error))
+
+    async def _carry_out(
+        self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road
+    ) -> DelegationResult:
+        await self.audit.ready()
+        started = time.monotonic()
+        try:
+            result = await self._attempt(session, action, parameters, road, started)
+        except ActasError as error:
+            await self._record(session, action, road, started, error=error)
+            raise error from None  # what caused it may have a text that nobody should read
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # this process, or this coroutine, ends here and now
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled():
+                await self._record(session, action, road, started, outcome=Outcome.CANCELLED)
+                raise
+            # A defect of a module or a tool, sys.exit() and a cancellation of its own making included.
+            logger.error("request %s: %s raised %s", _current_request(), action.name, places(error))
+            wrapped = InternalError(detail=f"{type(error).__name__} in {action.name}")
+            await self._record(session, action, road, started, error=wrapped)
+            raise wrapped from None
+        await self._record(session, action, road, started, receipt=result.receipt)
+        return result
+
+    async def _attempt(
+        self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road, started: float
+    ) -> DelegationResult:
+        authorize(session, action, now=time.time())
+        timeout = self._timeout if action.timeout is None else action.timeout
+        call = DelegationCall(
+            session=session,
+            action=action,
+            parameters=self._validate(action, parameters),
+            deadline=started + timeout,
+            request_id=_current_request(),
+        )
+        principal = road.principal(session)
+        if not isinstance(principal, str) or not principal:  # pyright: ignore[reportUnnecessaryIsInstance] -- foreign code
+            raise PrincipalUnavailable(detail=f"the module named {principal!r} as the principal")
+        limit = asyncio.timeout(call.remaining(time.monotonic()))
+        try:
+            async with limit:
+                result = await road.step(call)
+        except Exception:
+            if not limit.expired():
+                raise
+            # Also where the module answered the cancellation with an error of its own.
+            raise DelegationTimeout(detail=f"{action.name} did not end within {timeout:g} s") from None
+        return _proven(result, principal)
+
+    async def _record(
+        self,
+        session: Session,
+        action: Action,
+        road: _Road,
+        started: float,
+        *,
+        error: ActasError | None = None,
+        outcome: Outcome | None = None,
+        receipt: Receipt | None = None,
+    ) -> None:
+        duration = (time.monotonic() - started) * 1000
+        await self.audit.record(
+            _event(
+                session, action.name, road.source, road.tool, error=error, outcome=outcome, receipt=receipt, ms=duration
+            )
+        )
+
+
+def _proven(result: object, principal: str) -> DelegationResult:
+    """The result, if its receipt names ``principal``. Plug-ins are foreign code: nothing is taken on trust."""
+    if not isinstance(result, DelegationResult) or not isinstance(result.receipt, Receipt):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InternalError(
+            detail=f"the module returned {type(result).__name__}, not a DelegationResult with a receipt"
+        )
+    identity = result.receipt.identity
+    if not isinstance(identity, str) or identity != principal:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise IdentityMismatch(detail=f"expected {principal!r}, the downstream saw {identity!r}")
+    return result
+
+
+def _cancelled() -> bool:
+    """Whether somebody asked this task to stop; a module can raise CancelledError without."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _current_request() -> str:
+    return request_id.get("")
+
+
+def _event(
+    session: Session,
+    action: str,
+    source: str,
+    tool: str | None,
+    *,
+    error: ActasError | None = None,
+    outcome: Outcome | None = None,
+    receipt: Receipt | None = None,
+    ms: float | None = None,
+) -> AuditEvent:
+    return AuditEvent(
+        source=source,
+        outcome=outcome or (error.outcome if error else Outcome.SUCCESS),
+        action=action,
+        request_id=_current_request(),
+        issuer=session.issuer,
+        subject=session.subject,
+        username=session.username,
+        role=session.role,
+        client_id=session.client_id,
+        actors=tuple(actor.subject for actor in session.actors),
+        session_id=session.session_id,
+        tool=tool,
+        code=error.code if error else None,
+        reason=error.detail if error else None,
+        receipt=receipt,
+        duration_ms=ms,
+    )

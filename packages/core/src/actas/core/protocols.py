@@ -1,0 +1,139 @@
+"""What a plug-in author implements. Structural types: nothing needs to be inherited.
+
+A whole module::
+
+    @dataclass(frozen=True)
+    class Greet:
+        greeting: str = "Hello"
+        \"\"\"The word to greet with.\"\"\"
+
+    class Greeter:
+        actions = (Action(name="greet", description="Greet the caller by name.", parameters=Greet),)
+
+        async def initialize(self) -> None: ...
+
+        def principal(self, session: Session) -> str:
+            if not session.username.isalnum():
+                raise PrincipalUnavailable
+            return session.username
+
+        async def delegate(self, call: DelegationCall) -> DelegationResult:
+            who = self.principal(call.session)
+            return DelegationResult(
+                data=f"{call.parameters.greeting}, {who}!",
+                receipt=Receipt(identity=who, method="in-process"),
+            )
+
+        async def health_check(self) -> Health:
+            return Health(healthy=True)
+
+        async def destroy(self) -> None: ...
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from actas.core.models import Action, AuditEvent, DelegationCall, DelegationResult, Health, Session
+from actas.core.secret import Secret
+
+
+@runtime_checkable
+class DelegationModule(Protocol):
+    """A live connection to one downstream system.
+
+    It never exchanges tokens, authorises or audits: the pipeline did, or will.
+    """
+
+    @property
+    def actions(self) -> Sequence[Action]:
+        """What it can do; the same for its whole life."""
+        ...
+
+    async def initialize(self) -> None:
+        """Connect and prove that identities are switched as configured.
+
+        Raises:
+            ConfigurationError: the downstream is not set up as the settings say.
+            DownstreamUnavailable: it does not answer.
+        """
+        ...
+
+    def principal(self, session: Session) -> str:
+        """The name by which the downstream will know this session. Does no I/O.
+
+        Raises:
+            PrincipalUnavailable: it has none, or one that is not safe to use.
+        """
+        ...
+
+    async def delegate(self, call: DelegationCall) -> DelegationResult:
+        """Carry out ``call`` as ``principal(call.session)``, or raise.
+
+        Identity comes from ``call.session`` alone, never from ``call.parameters``. The receipt's
+        identity is what the downstream itself reported; the pipeline throws the result away
+        where it is not the principal.
+
+        Raises:
+            ActasError: always one of ours, with a message that is safe to show.
+        """
+        ...
+
+    async def health_check(self) -> Health:
+        """Ask the downstream whether it is there. Bounded in time; never raises."""
+        ...
+
+    async def destroy(self) -> None:
+        """Release everything. May be called twice, and without ``initialize``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleKind:
+    """One kind of module that a plug-in offers."""
+
+    name: str
+    """The entry point's name and the configuration's ``kind``: ``sql``."""
+    settings: type
+    """A plain dataclass: the server validates it, refuses unknown keys and resolves secrets first."""
+    create: Callable[[str, Any], DelegationModule]  # Any: an instance of this kind's own ``settings``
+    """``create(name, settings)``; imports the driver here, not when the plug-in is imported."""
+
+
+@runtime_checkable
+class AuditSink(Protocol):
+    """Where the minutes are kept."""
+
+    async def write(self, event: AuditEvent) -> None:
+        """Keep ``event``; return only when it is kept. Raises anything where it cannot be."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is pending. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSinkKind:
+    """One kind of audit sink that a plug-in offers."""
+
+    name: str
+    settings: type
+    create: Callable[[Any], AuditSink]  # Any: an instance of this kind's own ``settings``
+
+
+class SecretProvider(Protocol):
+    """Looks up secrets: a vault, a keyring, a cloud."""
+
+    @property
+    def name(self) -> str:
+        """For error messages."""
+        ...
+
+    def get(self, name: str) -> Secret | None:
+        """The secret, or None where it is not this provider's. Raises where it should be and cannot be read."""
+        ...
+
+
+Validator = Callable[[Action, Mapping[str, object]], object]
+"""Makes an instance of ``action.parameters`` from what the caller sent, or raises InvalidParameters."""

@@ -1,0 +1,16 @@
+"""The one hardened HTTP client that everything here uses, and the strict JSON reader it needs."""
+
+from actas.http.client import HttpClient, HttpResponse
+from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.settings import HttpSettings
+
+__all__ = [
+    "HttpClient",
+    "HttpError",
+    "HttpResponse",
+    "HttpSettings",
+    "HttpTimeout",
+    "InsecureUrl",
+    "ResponseTooLarge",
+    "UnexpectedResponse",
+]

@@ -1,0 +1,64 @@
+"""The tools that every server has: ``user-info`` and ``health-check``."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from actas.core import Action, DelegationCall, Pipeline
+from actas.core.authorization import entitled
+from actas.core.errors import InvalidParameters
+from actas.mcp.tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What to ask."""
+
+    module: str | None = None
+    """One module's name; all of them where it is left out."""
+
+
+async def _user_info(call: DelegationCall, pipeline: Pipeline) -> dict[str, object]:
+    session = call.session
+    return {
+        "issuer": session.issuer,
+        "subject": session.subject,
+        "username": session.username,
+        "legacy_username": session.legacy_username,
+        "role": session.role,
+        "custom_roles": list(session.custom_roles),
+        "permissions": sorted(session.permissions),
+        "scopes": sorted(session.scopes),
+        "client_id": session.client_id,
+        "actors": [actor.subject for actor in session.actors],
+    }
+
+
+async def _health_check(call: DelegationCall, pipeline: Pipeline) -> dict[str, object]:
+    parameters = cast("HealthCheck", call.parameters)  # the validator made it
+    modules = [
+        name
+        for name, module in pipeline.registry.items()
+        if any(entitled(call.session, action) for action in module.actions) and parameters.module in (None, name)
+    ]
+    if parameters.module is not None and not modules:
+        raise InvalidParameters("module: there is no such module. Leave it out to see all of them.")
+    health = await pipeline.registry.health_check_all(modules)
+    return {
+        "healthy": all(each.healthy for each in health.values()),
+        "modules": {name: {"healthy": each.healthy, "message": each.message} for name, each in health.items()},
+    }
+
+
+USER_INFO = Tool.own(
+    Action(name="user-info", description="Who you are to this server: identity, roles, permissions and scopes."),
+    _user_info,
+)
+
+HEALTH_CHECK = Tool.own(
+    Action(
+        name="health-check",
+        description="Whether the systems behind the tools that you can see answer.",
+        parameters=HealthCheck,
+    ),
+    _health_check,
+)

@@ -1,0 +1,245 @@
+"""From a file to settings and modules that can be started, or to all that is wrong with it.
+
+In this order, each step on the result of the one before: read the file, bring its keys into our
+spelling, load the plug-ins that it names, resolve secrets, validate the server's settings, validate
+each module's with its own class. No step stops at what it finds wrong: all of it is told at once.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from actas.core import AuditSinkKind, ConfigurationError, ModuleKind, Secret
+from actas.core.discovery import Offer, Plugins, load
+from actas.core.secrets import MAX_DEPTH, REFERENCE, resolve_secrets
+from actas.mcp.schema import Problems, read_settings, rename
+from actas.mcp.settings import SECRETS_DIRECTORY, Settings
+
+JSONL = "jsonl"
+"""The audit sink that needs no plug-in."""
+MAX_BYTES = 1_048_576
+"""The longest configuration file."""
+
+_Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredModule:
+    """One table of ``delegation.modules``, validated."""
+
+    name: str
+    kind: ModuleKind
+    prefix: str
+    tools: tuple[str, ...] | None
+    settings: object
+    """An instance of ``kind.settings``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything a server is made from."""
+
+    settings: Settings
+    modules: tuple[ConfiguredModule, ...] = ()
+    audit_sink: tuple[AuditSinkKind, object] | None = None
+    """A plug-in's sink kind and an instance of its settings; None takes core's own."""
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """The content of a TOML (``.toml``) or JSON (``.json``) file.
+
+    Raises:
+        ConfigurationError: it is missing, unreadable or not well-formed; says the line.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "this is no name of a file"
+        raise ConfigurationError(f"{str(path)!r}: cannot be read: {why}") from error
+    if len(content) > MAX_BYTES:
+        raise ConfigurationError(f"{path}: cannot be read: it is longer than {MAX_BYTES} bytes")
+    match path.suffix.lower():
+        case ".toml":
+            return _read_toml(path, text)
+        case ".json":
+            return _read_json(path, text)
+        case _:
+            raise ConfigurationError(f"{path}: the name must end with .toml or .json")
+
+
+def _read_toml(path: Path, text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not well-formed TOML: {error}") from error
+
+
+def _read_json(path: Path, text: str) -> dict[str, object]:
+    try:
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not well-formed JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: must be an object with the keys auth, mcp, delegation")
+    return cast("dict[str, object]", content)
+
+
+def parse(written: Mapping[str, object]) -> Configuration:
+    """Validate a whole configuration.
+
+    Raises:
+        ConfigurationError: ``problems`` has everything that is wrong, each line with its path.
+    """
+    problems = Problems()
+    named = cast("dict[str, object]", rename(Settings, written, "", problems))
+    plugins = _load_plugins(named, problems)
+    resolved = _resolve(named, plugins, problems)
+    settings = read_settings(Settings, resolved, "", problems)
+    modules = _modules(resolved, plugins, problems)
+    sink = _audit_sink(_table(_table(resolved.get("auth")).get("audit")), plugins, problems)
+    if problems or settings is None:
+        raise ConfigurationError(problems)
+    return Configuration(settings=settings, modules=tuple(modules), audit_sink=sink)
+
+
+def _load_plugins(named: Mapping[str, object], problems: Problems) -> Plugins:
+    """The plug-ins that can be loaded; the others become problems."""
+    names = _plugin_names(named)
+    try:
+        return load(names)
+    except ConfigurationError:
+        pass  # one by one, then, to keep the others and to say where each is named
+    offers: dict[str, Offer] = {}
+    for name, path in names.items():
+        try:
+            offers.update(load([name]).offers)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                problems.add(path, problem)
+    return Plugins(offers)
+
+
+def _plugin_names(named: Mapping[str, object]) -> dict[str, str]:
+    """Each plug-in's name and the path where it is first named."""
+    paths: dict[str, str] = {}
+    for index, name in enumerate(_list(named.get("plugins"))):
+        if isinstance(name, str):
+            paths.setdefault(name, f"plugins[{index}]")
+    for module, table in _module_tables(named).items():
+        if isinstance(kind := table.get("kind", module), str):
+            paths.setdefault(kind, f"delegation.modules.{module}")
+    kind = _table(_table(named.get("auth")).get("audit")).get("kind", JSONL)
+    if isinstance(kind, str) and kind != JSONL:
+        paths.setdefault(kind, "auth.audit.kind")
+    return paths
+
+
+def _resolve(named: Mapping[str, object], plugins: Plugins, problems: Problems) -> Mapping[str, object]:
+    """``named`` with its secrets. Where some have no value, something stands in, so that the rest can be checked."""
+    folder = named.get("secrets_directory")
+    directory = Path(folder if isinstance(folder, str) else SECRETS_DIRECTORY)
+    try:
+        return resolve_secrets(named, directory=directory, providers=plugins.secret_providers())
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+    except ValueError:
+        problems.add("secrets_directory", "this is no name of a folder")
+    return cast("dict[str, object]", _without_secrets(named, 0))
+
+
+def _without_secrets(value: object, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        table = cast("dict[str, object]", value)
+        if REFERENCE in table:
+            return Secret("unresolved")
+        return {key: _without_secrets(item, depth + 1) for key, item in table.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item, depth + 1) for item in cast("list[object]", value)]
+    return value
+
+
+def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problems) -> list[ConfiguredModule]:
+    modules: list[ConfiguredModule] = []
+    for name, table in _module_tables(resolved).items():
+        path = f"delegation.modules.{name}"
+        kind_name, prefix, tools = (table.get("kind", name), table.get("prefix", name), table.get("tools"))
+        if not isinstance(kind_name, str) or not isinstance(prefix, str):
+            problems.add(path, "kind and prefix must be strings")
+            continue
+        if tools is not None and not all(isinstance(tool, str) for tool in _list(tools) or [None]):
+            problems.add(f"{path}.tools", "must be a list of the plug-in's action names")
+            continue
+        kind = _kind(plugins.module_kind, kind_name, plugins, path, problems)
+        if kind is None:
+            continue
+        own = {key: value for key, value in table.items() if key not in ("kind", "prefix", "tools")}
+        settings = read_settings(cast("type[object]", kind.settings), own, path, problems)
+        if settings is not None:
+            chosen = None if tools is None else tuple(cast("list[str]", tools))
+            modules.append(ConfiguredModule(name, kind, prefix, chosen, settings))
+    return modules
+
+
+def _audit_sink(
+    audit: Mapping[str, object], plugins: Plugins, problems: Problems
+) -> tuple[AuditSinkKind, object] | None:
+    name = audit.get("kind", JSONL)
+    if name == JSONL or not isinstance(name, str):
+        if audit.get("settings"):
+            problems.add("auth.audit.settings", "only a plug-in's sink has settings; jsonl takes path")
+        return None
+    if audit.get("path") is not None:
+        problems.add("auth.audit.path", "only jsonl takes a path; a plug-in's sink has settings")
+    kind = _kind(plugins.audit_sink_kind, name, plugins, "auth.audit.kind", problems)
+    if kind is None:
+        return None
+    written = _table(audit.get("settings"))
+    settings = read_settings(cast("type[object]", kind.settings), written, "auth.audit.settings", problems)
+    return None if settings is None else (kind, settings)
+
+
+def _kind(find: Callable[[str], _Kind], name: str, plugins: Plugins, path: str, problems: Problems) -> _Kind | None:
+    """The kind called ``name``; None where its plug-in was not loaded, which is a problem already, or has none."""
+    if name not in plugins.offers:
+        return None
+    try:
+        return find(name)
+    except ConfigurationError as error:
+        problems.add(path, error.message)
+        return None
+
+
+def _module_tables(written: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """The module tables that are tables; anything else is told by the validation of the settings."""
+    modules = _table(_table(written.get("delegation")).get("modules"))
+    return {name: cast("dict[str, object]", table) for name, table in modules.items() if isinstance(table, dict)}
+
+
+def _table(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table: dict[str, object] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"the key {key!r} is given twice in one object")
+        table[key] = value
+    return table
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,293 @@
+"""The short way for the two requests that make up nearly all traffic: ``tools/list`` and ``tools/call``.
+
+It takes only what it understands whole, and hands everything else, byte for byte, to the SDK's
+endpoint: other methods, headers it does not expect, anything malformed. It decides nothing: what a
+caller sees and may call is the guard's answer on both ways. A differential fuzz test holds the two
+ways together; docs/decisions/0004-short-way.md says why there are two.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import orjson
+import pydantic_core
+from mcp_types import methods
+from pydantic import ValidationError
+
+from actas.core import InsufficientScope, Session
+from actas.mcp.challenge import Challenges
+from actas.mcp.encoding import encode
+from actas.mcp.endpoint import LIST_HINT, McpEndpoint
+from actas.mcp.guard import Guard
+from actas.mcp.http import Message, Receive, Scope, Send, respond
+
+_MODERN: Final = b"2026-07-28"
+_HANDSHAKE: Final = frozenset({b"2025-03-26", b"2025-06-18", b"2025-11-25"})
+
+_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+_CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+_ENVELOPE: Final = frozenset({_VERSION_KEY, _CAPABILITIES_KEY, "io.modelcontextprotocol/clientInfo"})
+_SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
+
+_REQUEST_KEYS: Final = frozenset({"jsonrpc", "id", "method", "params"})
+_CALL_KEYS: Final = frozenset({"name", "arguments", "_meta"})
+
+_ONCE: Final = frozenset(
+    {b"host", b"content-type", b"content-length", b"accept", b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
+)
+"""Headers that are looked at; a second one of a kind is the SDK's to judge."""
+_NEVER: Final = frozenset({b"origin", b"transfer-encoding", b"mcp-session-id", b"last-event-id", b"content-encoding"})
+
+_LONGEST_BODY: Final = 65_536
+_MOST_REMEMBERED: Final = 512
+
+_JSON: Final = [(b"content-type", b"application/json")]
+
+Headers = dict[bytes, bytes]
+_Json = dict[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request that was understood whole. ``arguments`` is None for ``tools/list``."""
+
+    id: int | str
+    version: str
+    name: str = ""
+    arguments: Mapping[str, object] | None = None
+
+
+class ShortWay:
+    """An MCP endpoint that answers what it understands and leaves the rest to ``endpoint``.
+
+    Args:
+        endpoint: the SDK's way.
+        guard: the same that ``endpoint`` asks.
+        challenges: for the step-up.
+        server_info: what modern results are stamped with.
+        allowed_hosts: as ``endpoint`` has them.
+    """
+
+    def __init__(
+        self,
+        endpoint: McpEndpoint,
+        guard: Guard,
+        challenges: Challenges,
+        *,
+        server_info: _Json,
+        allowed_hosts: list[str],
+    ) -> None:
+        self._endpoint = endpoint
+        self._guard = guard
+        self._challenges = challenges
+        self._stamp = {_SERVER_INFO_KEY: server_info}
+        self._allowed_hosts = allowed_hosts
+        self._good_headers: set[tuple[bytes, bytes]] = set()
+        self._good_envelopes: set[bytes] = set()
+        self._lists: dict[tuple[str, frozenset[str]], bytes] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
+        """Serve one request as ``session``."""
+        headers = self._plain_headers(scope)
+        if headers is None:
+            await self._endpoint(scope, receive, send, session)
+            return
+        read = await _read(receive, int(headers[b"content-length"]))
+        request = self._understand(headers, read.body) if read.whole else None
+        if request is None or (request.arguments is not None and not self._visible(session, request.name)):
+            await self._endpoint(scope, read.replay(receive), send, session)
+            return
+        if request.arguments is None:
+            await respond(send, 200, _JSON, _response(request.id, self._list(session, request.version)))
+            return
+        try:
+            result = await self._guard.call(session, request.name, request.arguments)
+        except InsufficientScope as error:
+            refusal = self._challenges.step_up(error)
+            await respond(send, refusal.status, refusal.headers, refusal.body)
+            return
+        await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))
+
+    def _visible(self, session: Session, name: str) -> bool:
+        return name in self._guard.view(session).tools
+
+    def _plain_headers(self, scope: Scope) -> Headers | None:
+        """The headers that matter, if this is a request whose headers are all as expected."""
+        if scope["method"] != "POST" or scope["query_string"]:
+            return None
+        found: Headers = {}
+        for name, value in cast("list[tuple[bytes, bytes]]", scope["headers"]):
+            if name in _ONCE:
+                if name in found:
+                    return None
+                found[name] = value
+            elif name in _NEVER or name.startswith(b"mcp-param-"):
+                return None
+        length = found.get(b"content-length", b"")
+        if found.get(b"content-type") != b"application/json" or not length.isdigit() or len(length) > 5:
+            return None
+        if int(length) > _LONGEST_BODY or not self._accepted(found.get(b"host", b""), found.get(b"accept", b"")):
+            return None
+        return found
+
+    def _accepted(self, host: bytes, accept: bytes) -> bool:
+        """Whether both headers are good; the few that real clients send are remembered."""
+        if (host, accept) in self._good_headers:
+            return True
+        name = host.decode("latin-1")
+        known = any(name.startswith(a[:-1]) if a.endswith(":*") else name == a for a in self._allowed_hosts)
+        kinds = {kind.split(b";")[0].strip().lower() for kind in accept.split(b",")}
+        if not name or not known or not kinds & {b"application/json", b"*/*"}:
+            return False
+        _remember(self._good_headers, (host, accept))
+        return True
+
+    def _understand(self, headers: Headers, body: bytes) -> _Request | None:
+        """The request, if headers and body are each what is expected and agree with each other."""
+        try:
+            decoded = pydantic_core.from_json(body, allow_inf_nan=False)
+        except ValueError:
+            return None
+        if type(decoded) is not dict:
+            return None
+        message = cast("_Json", decoded)
+        if not message.keys() <= _REQUEST_KEYS or message.get("jsonrpc") != "2.0":
+            return None
+        request_id, params = message.get("id"), message.get("params")
+        if type(request_id) is not int and type(request_id) is not str:
+            return None
+        version = headers.get(b"mcp-protocol-version", b"")
+        if version == _MODERN:
+            return self._understand_modern(headers, request_id, message.get("method"), params)
+        if version in _HANDSHAKE and not {b"mcp-method", b"mcp-name"} & headers.keys():
+            return _understand_handshake(version.decode(), request_id, message.get("method"), params)
+        return None
+
+    def _understand_modern(
+        self, headers: Headers, request_id: int | str, method: object, params: object
+    ) -> _Request | None:
+        if type(params) is not dict or type(method) is not str or headers.get(b"mcp-method") != method.encode():
+            return None
+        params = cast("_Json", params)
+        if not self._good_envelope(params.get("_meta")):
+            return None
+        version = _MODERN.decode()
+        if method == "tools/list":
+            return _Request(request_id, version) if params.keys() == {"_meta"} else None
+        if method != "tools/call" or params.keys() != _CALL_KEYS:
+            return None
+        name, arguments = params["name"], params["arguments"]
+        if type(name) is not str or type(arguments) is not dict or headers.get(b"mcp-name") != name.encode():
+            return None
+        return _Request(request_id, version, name, cast("_Json", arguments))
+
+    def _good_envelope(self, meta: object) -> bool:
+        """Whether a modern request's ``_meta`` is valid; a client sends the same one every time."""
+        if type(meta) is not dict:
+            return False
+        meta = cast("_Json", meta)
+        try:
+            key = orjson.dumps(meta)
+        except TypeError:
+            return False
+        if key in self._good_envelopes:
+            return True
+        if not meta.keys() <= _ENVELOPE or meta.get(_VERSION_KEY) != _MODERN.decode() or _CAPABILITIES_KEY not in meta:
+            return False
+        try:
+            methods.validate_client_request("tools/list", _MODERN.decode(), {"_meta": meta})
+        except ValidationError:
+            return False
+        _remember(self._good_envelopes, key)
+        return True
+
+    def _list(self, session: Session, version: str) -> bytes:
+        """The serialised ``tools/list`` result, once per version and set of permissions."""
+        key = (version, session.permissions)
+        listed = self._lists.get(key)
+        if listed is None:
+            result = {"tools": self._guard.view(session).listing, "resultType": "complete", **LIST_HINT}
+            shaped = methods.serialize_server_result("tools/list", version, result)
+            if version == _MODERN.decode():
+                shaped["_meta"] = self._stamp
+            if len(self._lists) >= _MOST_REMEMBERED:
+                self._lists.clear()
+            listed = self._lists[key] = orjson.dumps(shaped)
+        return listed
+
+    def _shaped(self, result: _Json, version: str) -> bytes:
+        if version == _MODERN.decode():
+            result["_meta"] = {**result.get("_meta", {}), **self._stamp}
+        else:
+            del result["resultType"]
+        return encode(result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of a body, with the messages it came in so that they can be read again."""
+
+    body: bytes
+    whole: bool
+    messages: list[Message]
+
+    def replay(self, receive: Receive) -> Receive:
+        """A ``receive`` that gives the same messages first."""
+        waiting = iter(self.messages)
+
+        async def again() -> Message:
+            for message in waiting:
+                return message
+            return await receive()
+
+        return again
+
+
+async def _read(receive: Receive, length: int) -> _Read:
+    """Read ``length`` bytes; what turns out longer, or ends early, is left to the endpoint."""
+    messages: list[Message] = []
+    parts: list[bytes] = []
+    missing = length
+    while True:
+        message = await receive()
+        messages.append(message)
+        if message["type"] != "http.request":
+            return _Read(b"", False, messages)
+        parts.append(message.get("body", b""))
+        missing -= len(parts[-1])
+        if missing < 0:
+            return _Read(b"", False, messages)
+        if not message.get("more_body", False):
+            return _Read(parts[0] if len(parts) == 1 else b"".join(parts), missing == 0, messages)
+
+
+def _understand_handshake(version: str, request_id: int | str, method: object, params: object) -> _Request | None:
+    if method == "tools/list":
+        return _Request(request_id, version) if not params and (params is None or type(params) is dict) else None
+    if method != "tools/call" or type(params) is not dict:
+        return None
+    params = cast("_Json", params)
+    if not params.keys() <= _CALL_KEYS or not _only_a_progress_token(params.get("_meta", {})):
+        return None
+    name, arguments = params.get("name"), params.get("arguments")
+    if type(name) is not str or type(arguments) is not dict:
+        return None
+    return _Request(request_id, version, name, cast("_Json", arguments))
+
+
+def _only_a_progress_token(meta: object) -> bool:
+    if type(meta) is not dict:
+        return False
+    meta = cast("_Json", meta)
+    return not meta or (meta.keys() == {"progressToken"} and type(meta["progressToken"]) in (int, str))
+
+
+def _response(request_id: int | str, result: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","id":' + encode(request_id) + b',"result":' + result + b"}"
+
+
+def _remember(known: set[Any], key: object) -> None:  # Any: sets of several kinds of keys
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()
+    known.add(key)

@@ -1,0 +1,223 @@
+"""Plain dataclasses made from what people and models write, with every problem told at once.
+
+Settings and tool parameters are declared as standard-library dataclasses, so that core and plug-ins
+need no validation library. Here pydantic reads them: types, unknown keys, JSON schemas, and each
+field's docstring as its description.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+from actas.core import Action, InvalidParameters, Secret
+
+T = TypeVar("T")
+
+_CONFIG = ConfigDict(
+    extra="forbid",
+    use_attribute_docstrings=True,
+    arbitrary_types_allowed=True,
+    hide_input_in_errors=True,
+    allow_inf_nan=False,
+)
+_MOST_PROBLEMS = 5
+"""Problems named to a model that sent bad parameters; it wrote the names, so they are cut too."""
+
+_LONGEST_KEY = 64
+"""Characters of one key that are repeated in a message."""
+_ADAPTERS: dict[type[object], TypeAdapter[Any]] = {}  # Any: each class has its own
+
+
+def adapter(cls: type[object]) -> TypeAdapter[Any]:
+    """The pydantic view of a dataclass: strict about keys, its docstrings as descriptions.
+
+    Raises:
+        TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
+    """
+    if cls in _ADAPTERS:
+        return _ADAPTERS[cls]
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls.__name__} must be a dataclass")
+    for each in _dataclasses_in(cls, set()):
+        if "__pydantic_config__" not in vars(each):
+            # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
+            type.__setattr__(each, "__pydantic_config__", _CONFIG)
+    try:
+        made = _ADAPTERS[cls] = TypeAdapter(cls)
+    except PydanticUserError as error:
+        raise TypeError(f"{cls.__name__}: {error.message}") from error
+    return made
+
+
+def json_schema(cls: type[object]) -> dict[str, Any]:  # Any: JSON Schema is open
+    """JSON Schema 2020-12 of a dataclass, as a tool's input: its titles and its docstring are left out."""
+    schema = adapter(cls).json_schema()
+    schema.pop("description", None)
+    return cast("dict[str, Any]", _without_titles(schema))
+
+
+def validate_parameters(action: Action, parameters: Mapping[str, object]) -> object:
+    """The pipeline's validator: makes ``action.parameters`` from what a caller sent.
+
+    Raises:
+        InvalidParameters: naming the fields that do not fit, never a value.
+    """
+    try:
+        return adapter(action.parameters).validate_python(parameters)
+    except ValidationError as error:
+        problems = [f"{_path(problem['loc'])}: {_text(problem)}" for problem in error.errors(include_input=False)]
+    except (ValueError, RecursionError):
+        problems = ["the parameters are nested too deeply or are not JSON"]
+    told = "; ".join(problems[:_MOST_PROBLEMS])
+    more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
+    raise InvalidParameters(
+        f"The parameters do not fit: {told}{more}. Compare them with the tool's schema.",
+        detail=told,
+    )
+
+
+class Problems(list[str]):
+    """What is wrong with a configuration so far, each line with its path."""
+
+    def add(self, path: str, text: str) -> None:
+        """Note one problem at ``path``. Both may repeat keys that cannot be printed."""
+        self.append(f"{path or 'configuration'}: {text}".encode(errors="backslashreplace").decode())
+
+
+def read_settings(cls: type[T], written: object, path: str, problems: Problems) -> T | None:
+    """Make ``cls`` from a part of a configuration.
+
+    Notes everything that is wrong in ``problems`` and then returns None.
+    """
+    before = len(problems)
+    try:
+        made = adapter(cls).validate_python(rename(cls, written, path, problems))
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            problems.add(_path(problem["loc"], path), _text(problem))
+        return None
+    return cast("T", made) if len(problems) == before else None
+
+
+def rename(hint: object, written: object, path: str, problems: Problems) -> object:
+    """``written`` with the field names of the dataclasses in ``hint``; unknown keys become problems.
+
+    Keys may be written in snake_case or camelCase. Secrets are opened or wrapped here as the field's
+    type asks, so that they pass validation without ever being in one of its messages.
+    """
+    if isinstance(written, str | Secret) and (_accepts(hint, str) or _accepts(hint, Secret)):
+        return _secret_or_string(hint, written)
+    for part in _alternatives(hint):
+        if dataclasses.is_dataclass(part) and isinstance(written, Mapping):
+            return _rename_fields(cast("type[object]", part), cast("Mapping[str, object]", written), path, problems)
+        origin, arguments = typing.get_origin(part), typing.get_args(part)
+        if origin is list and isinstance(written, str | Secret):
+            # One string stands for a list of one, as in the claims `aud` and `scope`.
+            return [rename(arguments[0], written, path, problems)]
+        if origin in (list, tuple) and isinstance(written, list):
+            items = cast("list[object]", written)
+            return [rename(arguments[0], item, f"{path}[{index}]", problems) for index, item in enumerate(items)]
+        if origin is dict and isinstance(written, Mapping):
+            entries = cast("Mapping[str, object]", written)
+            return {key: rename(arguments[1], value, _join(path, key), problems) for key, value in entries.items()}
+    return written
+
+
+def _secret_or_string(hint: object, written: str | Secret) -> str | Secret:
+    if isinstance(written, Secret):
+        return written if _accepts(hint, Secret) else written.reveal()
+    return written if _accepts(hint, str) else Secret(written)
+
+
+def _rename_fields(
+    cls: type[object], written: Mapping[str, object], path: str, problems: Problems
+) -> dict[str, object]:
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cast("Any", cls)) if field.init}  # Any: a dataclass
+    by_spelling = {name.replace("_", "").lower(): name for name in fields}
+    renamed: dict[str, object] = {}
+    for key, value in written.items():
+        key = str(key)
+        name = key if key in fields else None if "_" in key else by_spelling.get(key.lower())
+        if name is None:
+            problems.add(_join(path, key), f"unknown key{_suggestion(key, fields, path)}")
+        elif name in renamed:
+            problems.add(_join(path, key), f"given twice, in two spellings of {name}")
+        else:
+            renamed[name] = rename(hints[name], value, _join(path, name), problems)
+    return renamed
+
+
+def _suggestion(key: str, known: Mapping[str, object], path: str) -> str:
+    near = get_close_matches(key.lower(), list(known), n=1, cutoff=0.6)
+    text = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+    return f"{text} (a name of your own goes under {_join(path, 'custom')})" if "custom" in known else text
+
+
+def _accepts(hint: object, wanted: type) -> bool:
+    return any(part is wanted for part in _alternatives(hint))
+
+
+def _alternatives(hint: object) -> tuple[object, ...]:
+    origin = typing.get_origin(hint)
+    if origin is typing.Union or origin is types.UnionType:
+        return tuple(alternative for part in typing.get_args(hint) for alternative in _alternatives(part))
+    if origin is typing.Annotated:
+        return _alternatives(typing.get_args(hint)[0])
+    return (hint,)
+
+
+def _dataclasses_in(hint: object, seen: set[object]) -> set[type[object]]:
+    for part in _alternatives(hint):
+        if dataclasses.is_dataclass(part) and part not in seen:
+            seen.add(part)
+            for inner in typing.get_type_hints(part).values():
+                _dataclasses_in(inner, seen)
+        for argument in typing.get_args(part):
+            _dataclasses_in(argument, seen)
+    return cast("set[type[object]]", seen)
+
+
+def _without_titles(schema: object, *, names: bool = False) -> object:
+    """``schema`` without the titles that pydantic makes of field names.
+
+    ``names``: its keys are fields, not keywords.
+    """
+    if isinstance(schema, dict):
+        keywords = cast("dict[str, object]", schema)
+        return {
+            key: _without_titles(value, names=not names and key in ("properties", "$defs"))
+            for key, value in keywords.items()
+            if names or key != "title"
+        }
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in cast("list[object]", schema)]
+    return schema
+
+
+def _text(problem: Mapping[str, Any]) -> str:  # Any: pydantic's ErrorDetails
+    match problem["type"]:
+        case "missing" | "missing_argument":
+            return "is required"
+        case "unexpected_keyword_argument":
+            return "is not known"
+        case _:
+            text = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+            return text[:1].lower() + text[1:]
+
+
+def _path(location: tuple[int | str, ...], prefix: str = "") -> str:
+    path = prefix
+    for step in location:
+        path = f"{path}[{step}]" if isinstance(step, int) else _join(path, step)
+    return path or "parameters"
+
+
+def _join(path: str, key: object) -> str:
+    step = str(key)[:_LONGEST_KEY]
+    return f"{path}.{step}" if path else step

@@ -1,0 +1,298 @@
+"""``MCPOAuthServer``: a configuration in, a running MCP server out."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from actas.core import (
+    ActasError,
+    Audit,
+    AuditSink,
+    ConfigurationError,
+    DelegationModule,
+    DelegationRegistry,
+    JsonLinesSink,
+    NullSink,
+    Pipeline,
+    Session,
+)
+from actas.core.errors import places
+from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
+from actas.mcp.challenge import Challenges
+from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
+from actas.mcp.endpoint import McpEndpoint, traced
+from actas.mcp.entry import ShortWay
+from actas.mcp.guard import Guard
+from actas.mcp.http import Door, Endpoint, metadata_document, metadata_url
+from actas.mcp.listener import Listener, listen, wait_for_signal
+from actas.mcp.schema import validate_parameters
+from actas.mcp.settings import McpSettings, Settings, is_loopback
+from actas.mcp.tools import Tool, module_tools
+from actas.oauth.authentication import Authenticator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CoreContext:
+    """The parts that a server is made of, for code that extends it."""
+
+    registry: DelegationRegistry
+    pipeline: Pipeline
+    audit: Audit
+    authenticator: Authenticator
+
+
+class MCPOAuthServer:
+    """An MCP server whose tools act as the user who calls them.
+
+    ::
+
+        server = MCPOAuthServer("actas.toml")
+        server.register_tool(create_delegation_tool(...))
+        server.run()
+
+    Args:
+        configuration: a file's path, the content of one, or :class:`Settings`.
+        audit_sink: where the minutes go, in place of what the configuration says.
+
+    Raises:
+        ConfigurationError: with everything that is wrong. Nothing was started.
+    """
+
+    def __init__(
+        self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
+    ) -> None:
+        made = _configuration(configuration)
+        self.settings = made.settings
+        audit = Audit(_audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure)
+        registry = DelegationRegistry()
+        pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
+        auth = made.settings.auth
+        authenticator = Authenticator(
+            auth.trusted_idps, auth.permissions, cache_size=auth.token_cache_entries, cache_ttl=auth.token_cache_seconds
+        )
+        self.core_context = CoreContext(registry, pipeline, audit, authenticator)
+        self._guard = Guard(pipeline)
+        self._guard.add([USER_INFO, HEALTH_CHECK])
+        self._sealed = False
+        self._released = False
+        self._running: Listener | None = None
+        for module in made.modules:
+            self.register_delegation_module(module.name, _created(module), prefix=module.prefix, tools=module.tools)
+
+    def register_delegation_module(
+        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+    ) -> None:
+        """Add a module and its tools, before the server starts.
+
+        Args:
+            prefix: of its tools' names; ``name`` where None.
+            tools: the actions that become tools; all where None.
+
+        Raises:
+            ConfigurationError: a name is taken, or the server has been started.
+        """
+        self._unsealed()
+        made = module_tools(name, module, prefix=prefix, only=tools)
+        self.core_context.registry.register(name, module)
+        self._guard.add(made)
+
+    def register_tool(self, tool: Tool) -> None:
+        """Add one tool. Raises ConfigurationError as :meth:`register_tools` does."""
+        self.register_tools([tool])
+
+    def register_tools(self, tools: Iterable[Tool]) -> None:
+        """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
+        self._unsealed()
+        self._guard.add(tools)
+
+    def tools_for(self, session: Session) -> list[str]:
+        """The names of the tools that ``session`` sees, in their order."""
+        return list(self._guard.view(session).tools)
+
+    def asgi_app(self, *, port: int | None = None) -> Door:
+        """The server as an ASGI application with a lifespan, for a host of your own.
+
+        Args:
+            port: where it will be reached, if that is not the configured port and ``resource`` is not set.
+
+        Raises:
+            ConfigurationError: the server has been stopped.
+        """
+        if self._released:
+            raise ConfigurationError("a server that was stopped is not started again: make a new one")
+        self._sealed = True
+        settings = self.settings.mcp
+        resource = settings.resource_at(settings.port if port is None else port)
+        where = metadata_url(resource)
+        scopes = self._guard.scopes()
+        challenges = Challenges(where, scopes)
+        allowed_hosts = _allowed_hosts(settings, resource)
+        sdk = McpEndpoint(
+            name=settings.server_name,
+            version=settings.version,
+            instructions=settings.instructions,
+            guard=self._guard,
+            challenges=challenges,
+            allowed_hosts=allowed_hosts,
+            allowed_origins=settings.allowed_origins,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        # Spans are made on the SDK's way; whoever traces gets all of them.
+        endpoint: Endpoint = (
+            sdk
+            if traced()
+            else ShortWay(sdk, self._guard, challenges, server_info=sdk.server_info, allowed_hosts=allowed_hosts)
+        )
+
+        @contextlib.asynccontextmanager
+        async def lifespan() -> AsyncGenerator[None]:
+            async with self._open(), sdk.lifespan():
+                yield
+
+        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
+        return Door(
+            path=settings.path,
+            authenticator=self.core_context.authenticator,
+            challenges=challenges,
+            metadata=metadata_document(resource, settings.server_name, issuers, scopes),
+            metadata_path=urlsplit(where).path,
+            audit=self.core_context.audit,
+            endpoint=endpoint,
+            lifespan=lifespan,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _open(self) -> AsyncGenerator[None]:
+        """Modules and keys are there inside; whatever happens, everything is released."""
+        context = self.core_context
+        try:
+            await context.registry.initialize_all()
+            await context.authenticator.start()
+            yield
+        finally:
+            await self.release()
+
+    async def release(self) -> None:
+        """Release what the constructor made: for a server that was never started. May be called twice."""
+        self._released = True
+        context = self.core_context
+        try:
+            await context.registry.destroy_all()
+        finally:
+            try:
+                await context.authenticator.aclose()
+            finally:
+                await context.audit.sink.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether :meth:`start` has been called and :meth:`stop` has not."""
+        return self._running is not None
+
+    @property
+    def url(self) -> str:
+        """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
+        if self._running is None:
+            raise RuntimeError("the server is not running: call start() first")
+        return f"http://{_bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+
+    async def start(self) -> None:
+        """Listen, and return when requests are served.
+
+        Raises:
+            ConfigurationError: the port is taken, or a module or its downstream is not as configured.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the server is running already")
+        settings = self.settings.mcp
+        listening = listen(settings.host, settings.port)
+        try:
+            app = self.asgi_app(port=listening.getsockname()[1])
+            longest = max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
+            self._running = Listener(listening, app, longest_token=longest)
+            await self._running.start()
+        except BaseException:
+            self._running = None
+            listening.close()
+            raise
+
+    async def stop(self) -> None:
+        """Stop listening, let running calls finish, release everything. May be called twice."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop()
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        asyncio.run(self.serve())
+
+    async def serve(self, started: Callable[[str], None] | None = None) -> None:
+        """Serve until SIGINT or SIGTERM, or until cancelled; ``started`` is told the URL once it listens."""
+        await self.start()
+        try:
+            if started is not None:
+                started(self.url)
+            await wait_for_signal()
+        finally:
+            await self.stop()
+
+    def _unsealed(self) -> None:
+        if self._sealed:
+            raise ConfigurationError(
+                "modules and tools are registered before the server starts: what callers see is fixed then"
+            )
+
+
+def _allowed_hosts(settings: McpSettings, resource: str) -> list[str]:
+    """How clients may call us: as ``resource`` has it, with and without its scheme's own port; and where we listen."""
+    parts = urlsplit(resource)
+    name = _bracketed(parts.hostname or "")
+    own_port = 443 if parts.scheme == "https" else 80
+    port = parts.port or own_port
+    called = [f"{name}:{port}", name] if port == own_port else [f"{name}:{port}"]
+    listening = ["127.0.0.1:*", "localhost:*", "[::1]:*"] if is_loopback(settings.host) else []
+    return [*called, f"{_bracketed(settings.host)}:*", *listening, *settings.allowed_hosts]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _configuration(given: Path | str | Mapping[str, object] | Settings) -> Configuration:
+    match given:
+        case Settings():
+            if given.delegation.modules or given.plugins or given.auth.audit.kind != JSONL:
+                raise ConfigurationError("Settings name no plug-ins: give the configuration as a mapping")
+            return Configuration(settings=given)
+        case Path() | str():
+            return parse(read_file(Path(given)))
+        case _:
+            return parse(given)
+
+
+def _created(module: ConfiguredModule) -> DelegationModule:
+    try:
+        return module.kind.create(module.name, module.settings)
+    except ActasError as error:
+        raise ConfigurationError(f"delegation.modules.{module.name}: {error.message}", detail=error.detail) from error
+    except Exception as error:  # a plug-in's defect, whose text may repeat a setting
+        logger.error("creating the module %s raised %s", module.name, places(error))
+        raise ConfigurationError(
+            f"delegation.modules.{module.name}: the plug-in failed with {type(error).__name__}"
+        ) from None
+
+
+def _audit_sink(made: Configuration) -> AuditSink:
+    audit = made.settings.auth.audit
+    if not audit.enabled:
+        return NullSink()
+    if made.audit_sink is not None:
+        kind, settings = made.audit_sink
+        return kind.create(settings)
+    return JsonLinesSink(None if audit.path is None else Path(audit.path))

@@ -1,0 +1,157 @@
+"""What an operator may write. The configuration reference is made from these docstrings."""
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from actas.core.audit import OnAuditFailure
+from actas.core.roles import Permissions
+from actas.oauth.settings import TrustedIssuer
+
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
+"""The characters of a URL (RFC 3986), percent-encoded where need be; it goes into headers as it is."""
+
+SECRETS_DIRECTORY = "/run/secrets"
+"""Where container platforms mount secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpSettings:
+    """The MCP server and its door."""
+
+    server_name: str = "actas"
+    """The name that clients show."""
+    version: str = "0.1.0"
+    """The version that clients show."""
+    instructions: str | None = None
+    """What a model should know before it uses the tools."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Put a TLS-terminating proxy in front of anything but loopback."""
+    port: int = 8080
+    """The TCP port to listen on; 0 takes a free one."""
+    path: str = "/mcp"
+    """The path of the MCP endpoint."""
+    resource: str | None = None
+    """The URL by which clients reach the endpoint: the resource identifier of RFC 8707 and RFC 9728.
+    Needed unless `host` is loopback, where it is `http://host:port/path`. Never taken from a request."""
+    allowed_hosts: list[str] = field(default_factory=list[str])
+    """Further `Host` header values to accept, besides those of `resource` and of the listening address."""
+    allowed_origins: list[str] = field(default_factory=list[str])
+    """`Origin` header values to accept: web pages that may call this server."""
+    max_body_bytes: int = 1_048_576
+    """The longest request body, in bytes."""
+    tool_timeout: float = 30.0
+    """Seconds that a tool may take, unless it names its own."""
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known"):
+            raise ValueError("path must start with /, lie outside /.well-known, and need no percent-encoding")
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port must be between 0 and 65535")
+        if not all(self.allowed_hosts) or not all(self.allowed_origins):
+            raise ValueError("allowed_hosts and allowed_origins: an empty string is no host and no origin")
+        if self.max_body_bytes < 1024:
+            raise ValueError("max_body_bytes must be at least 1024")
+        if not 0 < self.tool_timeout <= 3600:
+            raise ValueError("tool_timeout must be above 0 and at most 3600 seconds")
+        if self.resource is not None:
+            _check_resource(self.resource)
+        elif not is_loopback(self.host):
+            raise ValueError("resource is required where host is not loopback: the URL by which clients reach this")
+
+    def resource_at(self, port: int) -> str:
+        """The resource identifier when listening on ``port``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.resource or f"http://{host}:{port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """The minutes: who did what as whom, one JSON object a line."""
+
+    enabled: bool = True
+    """Whether anything is recorded."""
+    kind: str = "jsonl"
+    """`jsonl`, or the name of a plug-in's audit sink."""
+    path: str | None = None
+    """The file that `jsonl` appends to; without one, standard error."""
+    on_failure: OnAuditFailure = OnAuditFailure.REFUSE
+    """When a line cannot be written: `refuse` the call, or carry it out and `alert` in the log."""
+    settings: dict[str, object] = field(default_factory=dict[str, object])
+    """The settings of a plug-in's audit sink."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Whom to trust and what roles may do."""
+
+    trusted_idps: list[TrustedIssuer]
+    """The identity providers whose access tokens are accepted. At least one."""
+    permissions: Permissions = field(default_factory=Permissions)
+    """What each role may do."""
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    """The minutes."""
+    token_cache_seconds: float = 60.0
+    """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
+    token_cache_entries: int = 10_000
+    """How many verified tokens are remembered."""
+
+    def __post_init__(self) -> None:
+        if not self.trusted_idps:
+            raise ValueError("trusted_idps needs at least one identity provider")
+        names = [issuer.name for issuer in self.trusted_idps]
+        if len(set(names)) != len(names):
+            raise ValueError("trusted_idps: two providers have the same name")
+        if not 0 <= self.token_cache_seconds <= 300:
+            raise ValueError("token_cache_seconds must be between 0 and 300")
+        if self.token_cache_entries < 1:
+            raise ValueError("token_cache_entries must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegationSettings:
+    """The systems behind the tools."""
+
+    modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
+    `prefix` the tools' prefix (likewise), `tools` the actions that become tools (all where it is left
+    out); all other keys are the plug-in's own settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    auth: AuthSettings
+    """Whom to trust and what roles may do."""
+    mcp: McpSettings = field(default_factory=McpSettings)
+    """The MCP server and its door."""
+    delegation: DelegationSettings = field(default_factory=DelegationSettings)
+    """The systems behind the tools."""
+    plugins: list[str] = field(default_factory=list[str])
+    """Plug-ins to load besides those that a module or the audit names: secret providers."""
+    secrets_directory: str = SECRETS_DIRECTORY
+    """Where `{"$secret": "NAME"}` looks for a file first."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine's own: ``localhost`` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_resource(resource: str) -> None:
+    """Raises ValueError where ``resource`` is no resource identifier (RFC 9728 section 1.2) that we can serve."""
+    parts = urlsplit(resource)
+    if parts.scheme not in ("https", "http") or not parts.hostname or "#" in resource or "?" in resource:
+        raise ValueError("resource must be an absolute http(s) URL without query and fragment (RFC 9728)")
+    if not _URL.fullmatch(resource) or "@" in parts.netloc or parts.port == 0:
+        raise ValueError("resource must be a plain URL: no user name, and other letters percent-encoded")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("resource must be https unless it is on loopback")

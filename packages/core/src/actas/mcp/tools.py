@@ -1,0 +1,126 @@
+"""Tools: what an MCP client sees of actions. All of them are carried out by the pipeline.
+
+:func:`module_tools` makes them from a module's actions, :class:`Tool.own` from a function of one's
+own, :func:`create_delegation_tool` from a module's action and a few lines.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from actas.core import (
+    Action,
+    ConfigurationError,
+    DelegationCall,
+    DelegationModule,
+    DelegationResult,
+    Effect,
+    NoParameters,
+    Pipeline,
+    Session,
+)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+"""Tool names as the MCP specification wants them (2025-11-25, Tools, tool names)."""
+
+ToolFunction = Callable[[DelegationCall, Pipeline], Awaitable[object]]
+"""A tool of one's own. Gets the validated call, and the pipeline to delegate with; returns JSON data
+or a :class:`DelegationResult`."""
+
+_Run = Callable[[Pipeline, Session, Mapping[str, object]], Awaitable[DelegationResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool: its public name, what it declares, and its way through the pipeline."""
+
+    name: str
+    action: Action
+    """Permission, scopes, parameters and description of the tool."""
+    origin: str
+    """Where it comes from, for error messages."""
+    run: _Run
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"{self.origin}: {self.name!r} is no tool name: up to 128 letters, digits, and _ . - are allowed"
+            )
+
+    @classmethod
+    def own(cls, action: Action, function: ToolFunction) -> Self:
+        """A tool that runs ``function`` in this process, under ``action``'s permission and scopes."""
+
+        async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
+            return await pipeline.call(session, action, parameters, lambda call: function(call, pipeline))
+
+        return cls(action.name, action, f"the tool {action.name}", run)
+
+
+def module_tools(
+    name: str, module: DelegationModule, *, prefix: str | None = None, only: Iterable[str] | None = None
+) -> list[Tool]:
+    """A tool for each action of ``module``, called ``<prefix>-<tool>``.
+
+    Args:
+        name: the module's name in the registry.
+        prefix: the module's name where None.
+        only: the actions that become tools; all where None.
+
+    Raises:
+        ConfigurationError: ``only`` names an action that the module does not have.
+    """
+    actions = {action.name: action for action in module.actions}
+    chosen = actions if only is None else dict.fromkeys(only)
+    for wanted in chosen:
+        if wanted not in actions:
+            have = ", ".join(actions)
+            raise ConfigurationError(f"delegation.modules.{name}.tools: no action {wanted!r}; there are {have}")
+    return [_module_tool(name, actions[action], prefix or name) for action in chosen]
+
+
+def _module_tool(module: str, action: Action, prefix: str) -> Tool:
+    tool_name = f"{prefix}-{action.tool or action.name}"
+
+    async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
+        return await pipeline.delegate(session, module, action.name, parameters, tool=tool_name)
+
+    return Tool(tool_name, action, f"delegation.modules.{module}", run)
+
+
+def create_delegation_tool(
+    name: str,
+    description: str,
+    *,
+    module: str,
+    action: str,
+    arguments: Mapping[str, object] | Callable[[DelegationCall], Mapping[str, object]],
+    parameters: type = NoParameters,
+    permission: str | None = None,
+    scopes: Iterable[str] = (),
+    effect: Effect = Effect.READ,
+) -> Tool:
+    """A tool of one's own that delegates to a module.
+
+    The caller needs both ``permission`` and what the module's action asks for.
+
+    Args:
+        arguments: what the action gets: fixed, or made from the call (``call.parameters`` is an
+            instance of ``parameters``, ``call.session`` is the caller).
+        parameters: a dataclass of what the model fills in; each field's docstring describes it.
+    """
+    own = Action(
+        name=name,
+        description=description,
+        parameters=parameters,
+        permission=permission,
+        scopes=frozenset(scopes),
+        effect=effect,
+    )
+
+    async def delegate(call: DelegationCall, pipeline: Pipeline) -> DelegationResult:
+        made = arguments(call) if callable(arguments) else arguments
+        return await pipeline.delegate(call.session, module, action, made, tool=name)
+
+    return Tool.own(own, delegate)

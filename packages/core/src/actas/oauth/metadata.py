@@ -1,0 +1,77 @@
+"""Where a provider's keys are: authorization server metadata (RFC 8414) and OpenID Connect discovery."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from actas.core.errors import ActasError
+from actas.http import HttpClient, UnexpectedResponse
+from actas.oauth.settings import TrustedIssuer
+
+_OAUTH = "/.well-known/oauth-authorization-server"
+_OPENID = "/.well-known/openid-configuration"
+
+
+class MetadataError(ActasError):
+    """A provider's metadata is not what it must be."""
+
+    code = "provider_metadata"
+    default_message = "The identity provider's metadata cannot be used. Tell whoever administers this server."
+
+
+def well_known_urls(issuer: str) -> tuple[str, ...]:
+    """Where the metadata of ``issuer`` may be: RFC 8414 section 3.1, section 5, and OpenID Connect discovery section 4.
+
+    The well-known part goes between host and path; OpenID Connect appends it instead.
+    """
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    places = dict.fromkeys((_OAUTH + path, _OPENID + path, path + _OPENID))
+    return tuple(urlunsplit((parts.scheme, parts.netloc, place, "", "")) for place in places)
+
+
+async def fetch_metadata(http: HttpClient, issuer: TrustedIssuer) -> dict[str, object]:
+    """The provider's metadata, from ``discovery_url`` or the first well-known URL that has any.
+
+    Raises:
+        MetadataError: the document is about another issuer (RFC 8414 section 3.3), or there is none.
+        HttpError: the provider cannot be reached.
+    """
+    urls = (issuer.discovery_url,) if issuer.discovery_url else well_known_urls(issuer.issuer)
+    for url in urls:
+        try:
+            document = await http.get_json(url)
+        except UnexpectedResponse as error:
+            if 400 <= error.status < 500 and url != urls[-1]:
+                continue
+            raise
+        if document.get("issuer") != issuer.issuer:
+            raise MetadataError(detail="the document's issuer is not the configured one; a final slash counts")
+        return document
+    raise MetadataError(detail="there is no metadata")
+
+
+async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, object]:
+    """The provider's JWK Set, from ``jwks_uri`` or where its metadata says.
+
+    Raises:
+        MetadataError: as :func:`fetch_metadata` and :func:`keys_place`.
+        HttpError: the provider cannot be reached.
+    """
+    if issuer.jwks_uri:
+        return await http.get_json(issuer.jwks_uri)
+    document = await fetch_metadata(http, issuer)
+    return await http.get_json(keys_place(document, issuer.discovery_url or issuer.issuer))
+
+
+def keys_place(document: Mapping[str, object], source: str) -> str:
+    """The ``jwks_uri`` of a metadata document that came from the URL ``source``.
+
+    Raises:
+        MetadataError: it has none, or one that is not https although ``source`` is.
+    """
+    place = document.get("jwks_uri")
+    if not isinstance(place, str):
+        raise MetadataError(detail="the document names no jwks_uri")
+    if source.lower().startswith("https:") and not place.lower().startswith("https:"):
+        raise MetadataError(detail="the document was had by https, and the jwks_uri in it is not https")
+    return place

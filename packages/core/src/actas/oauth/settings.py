@@ -1,0 +1,150 @@
+"""Whom to trust, and what to take from their tokens."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from actas.core.roles import RoleMappings
+
+SUPPORTED_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519",
+)  # fmt: skip
+"""RFC 7518 and RFC 9864, the asymmetric ones. A symmetric key is nobody's signature: whoever can verify can forge."""
+
+UNTYPED = "none"
+"""Stands in ``token_types`` for a token that has no ``typ``."""
+
+_MAX_TOKEN_BYTES = 1_048_576
+
+
+def canonical_algorithm(name: str) -> str:
+    """``EdDSA`` (RFC 8037) is taken for what it means here: Ed25519 (RFC 9864)."""
+    return "Ed25519" if name == "EdDSA" else name
+
+
+def canonical_type(typ: str) -> str:
+    """Lower case and without ``application/`` (RFC 7515 section 4.1.9)."""
+    return typ.lower().removeprefix("application/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimMappings:
+    """Which claims mean what. A path is a claim's name, dots and all (`https://ns.example/roles`); where there is
+    no claim of that name, a way through nested objects (`realm_access.roles`)."""
+
+    user_id: str = "sub"
+    """Path of the claim that identifies the user at this issuer, for ever. Must be in every token."""
+    username: str = "preferred_username"
+    """Path of the user's name. A token without it gives the user's id instead."""
+    legacy_username: str | None = None
+    """Path of the name by which older systems know the user. None: there is no such name."""
+    roles: str = "roles"
+    """Path of the user's roles: a list of strings, or one string divided by spaces."""
+    scopes: str | None = None
+    """Path of the token's scopes: a string divided by spaces, or a list. None: `scope`, else `scp`."""
+
+    def __post_init__(self) -> None:
+        for name in ("user_id", "username", "roles", "legacy_username", "scopes"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} must name a claim, not be empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRules:
+    """What a token must be like, beyond a good signature. `iss`, `aud`, `exp` and `sub` are always demanded."""
+
+    clock_tolerance: float = 60.0
+    """Seconds by which the provider's clock and this server's may differ, 0 to 300. Applies to `exp`, `nbf`, `iat`."""
+    max_token_age: float | None = 3600.0
+    """Seconds since `iat` after which a token is refused, whatever its `exp` says. None: only `exp` counts, and
+    `iat` may be absent."""
+    require_nbf: bool = False
+    """Refuse tokens without `nbf`."""
+    token_types: list[str] = field(default_factory=lambda: ["at+jwt"])
+    """Values of the header's `typ` that are access tokens; `at+jwt` is RFC 9068's. Case does not matter, nor does
+    `application/` before it. Add `JWT` for providers that send that, `none` for those that send no `typ`."""
+    max_token_bytes: int = 16_384
+    """Longest token that is looked at, in bytes, 256 to 1048576."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clock_tolerance <= 300:
+            raise ValueError("clock_tolerance must be 0 to 300 seconds; set the clocks right instead of going beyond")
+        if self.max_token_age is not None and not self.max_token_age > 0:
+            raise ValueError("max_token_age must be greater than 0 seconds, or absent for no limit")
+        if not self.token_types or not all(self.token_types):
+            raise ValueError("token_types must name at least one typ, such as at+jwt")
+        if not 256 <= self.max_token_bytes <= _MAX_TOKEN_BYTES:
+            raise ValueError(f"max_token_bytes must be 256 to {_MAX_TOKEN_BYTES}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """An identity provider whose access tokens are accepted.
+
+    Several may share one `issuer`: a token goes to the first, in configured order, that has one of the token's
+    audiences in `audience`, and is judged by that one's keys, mappings and rules alone.
+    """
+
+    name: str
+    """A name of your choice, unique; appears in the audit."""
+    issuer: str
+    """What `iss` must be, to the letter: a final slash counts."""
+    audience: list[str]
+    """What `aud` must contain one of: how this server is named at the provider, usually its own URL (RFC 8707)."""
+    discovery_url: str | None = None
+    """URL of the provider's metadata (RFC 8414 or OpenID Connect discovery). None, and no `jwks_uri`: the
+    well-known URLs of `issuer` are tried."""
+    jwks_uri: str | None = None
+    """URL of the provider's signing keys. Set, no metadata is read."""
+    algorithms: list[str] = field(default_factory=lambda: ["RS256", "PS256", "ES256", "Ed25519"])
+    """Signature algorithms to accept, out of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and
+    Ed25519 (also spelled EdDSA). Name only what the provider uses."""
+    authorized_parties: list[str] = field(default_factory=list[str])
+    """Clients (`client_id` or `azp`) whose tokens are accepted. Empty: any client of this issuer."""
+    claim_mappings: ClaimMappings = field(default_factory=ClaimMappings)
+    """Which claims hold user, roles and scopes."""
+    role_mappings: RoleMappings = field(default_factory=RoleMappings)
+    """Which of the provider's roles mean which role here."""
+    security: TokenRules = field(default_factory=TokenRules)
+    """What its tokens must be like."""
+    keys_refresh_interval: float = 300.0
+    """Seconds after which the signing keys are fetched again."""
+    keys_refresh_cooldown: float = 30.0
+    """Least seconds between two fetches that tokens with unknown keys cause; also the longest pause between two
+    attempts while the provider is out of reach."""
+    keys_max_age: float = 86_400.0
+    """Seconds for which the last good keys go on being trusted while the provider is out of reach."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.issuer:
+            raise ValueError("name and issuer must not be empty")
+        if not self.audience or not all(self.audience):
+            raise ValueError("audience must name at least one audience: a token for anybody is not for this server")
+        self._check_algorithms()
+        if self.discovery_url is None and self.jwks_uri is None and not _is_url(self.issuer):
+            raise ValueError("issuer is not a URL, so its keys cannot be found: set jwks_uri or discovery_url")
+        for name in ("discovery_url", "jwks_uri"):
+            url = getattr(self, name)
+            if url is not None and not _is_url(url):
+                raise ValueError(f"{name} must be an http or https URL")
+        if not 0 < self.keys_refresh_interval <= self.keys_max_age:
+            raise ValueError("keys_refresh_interval must be greater than 0 and at most keys_max_age seconds")
+        if not 1 <= self.keys_refresh_cooldown <= 3600:
+            raise ValueError("keys_refresh_cooldown must be 1 to 3600 seconds")
+
+    def _check_algorithms(self) -> None:
+        if not self.algorithms:
+            raise ValueError("algorithms must name at least one algorithm, such as RS256")
+        for name in self.algorithms:
+            if canonical_algorithm(name) not in SUPPORTED_ALGORITHMS:
+                raise ValueError(
+                    f"algorithms: {name} is not accepted, only signatures with a public key are: "
+                    f"{', '.join(SUPPORTED_ALGORITHMS)}"
+                )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

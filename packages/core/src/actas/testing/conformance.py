@@ -1,0 +1,231 @@
+"""The suite that every delegation module must pass. Its test names are the rules.
+
+A plug-in's author writes, with the `anyio` plug-in of pytest that this package brings::
+
+    class TestGreeter(ModuleConformance):
+        @pytest.fixture
+        def kit(self) -> ModuleKit:
+            return ModuleKit(make=Greeter, alice=ALICE, bob=BOB, parameters={"greet": {"greeting": "Hello"}})
+"""
+
+import asyncio
+import logging
+import traceback
+from dataclasses import replace
+
+import pytest
+
+from actas.core import (
+    ActasError,
+    DelegationTimeout,
+    Outcome,
+)
+from actas.core.audit import to_json
+from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted, resources
+from actas.testing.declaration_rules import DeclarationRules
+from actas.testing.identity_rules import IdentityRules
+from actas.testing.judging import ended, expect, only, own, safe, told
+from actas.testing.module_kit import (
+    NAME,
+    TOKEN,
+    ModuleKit,
+    a_call,
+    ask,
+    bounded,
+    declared,
+    harmless,
+    road_to,
+    running,
+)
+
+__all__ = ["ModuleConformance", "ModuleKit"]
+
+_MOMENTS = (0.0, 0.001, 0.01, 0.1)
+"""Seconds after which a call is cancelled."""
+
+
+class ModuleConformance(DeclarationRules, IdentityRules):
+    """Inherit, give a ``kit``; each test is one rule. Rules that the kit has nothing for are skipped by name."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """The event loop that the server uses."""
+        return "asyncio"
+
+    # When time is up
+
+    async def test_the_deadline_is_honoured_and_the_next_call_is_good(self, kit: ModuleKit) -> None:
+        if kit.slow is None:
+            pytest.skip("the kit has no slow action")
+        name, parameters = kit.slow
+        alice, bob = kit.users()
+        async with running(kit) as module:
+            quick = replace(declared(module, name), timeout=0.5)
+            road, _ = road_to(module, timeout=0.5)
+            slowly = asyncio.ensure_future(road.call(alice, quick, parameters, module.delegate))
+            await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")
+            error = slowly.exception()
+            expect(
+                isinstance(error, DelegationTimeout), f"{name}, stopped at its deadline, gave {type(error).__name__}"
+            )
+            for session in (bob, alice):
+                own(module, session, await ask(kit, module, session, module.actions[0]))
+
+    @pytest.mark.parametrize("moment", _MOMENTS)
+    async def test_a_cancelled_call_ends_and_the_next_one_is_good(self, kit: ModuleKit, moment: float) -> None:
+        alice, bob = kit.users()
+        async with running(kit) as module:
+            tried = [(action, harmless(kit, action)) for action in module.actions]
+            if kit.slow is not None:
+                slow = declared(module, kit.slow[0])
+                tried.append((slow, slow.parameters(**kit.slow[1])))
+            for action, parameters in tried:
+                call = asyncio.ensure_future(module.delegate(a_call(kit, alice, action, parameters)))
+                await asyncio.sleep(moment)
+                if call.cancel():
+                    await ended(call, kit.grace, f"the cancelled {action.name}")
+                    expect(call.cancelled(), f"{action.name} swallowed the cancellation")
+                for session in (bob, alice):
+                    own(module, session, await ask(kit, module, session, action))
+
+    # What it says
+
+    @pytest.mark.parametrize(
+        "text", [MARKER, f"{MARKER}\x00", f"'\"; {MARKER} --", MARKER * 10_000], ids=["odd", "NUL", "quotes", "160 kB"]
+    )
+    async def test_errors_are_ours_with_messages_that_say_nothing_private(self, kit: ModuleKit, text: str) -> None:
+        alice, _ = kit.users()
+        async with running(kit) as module:
+            for action in module.actions:
+                try:
+                    await ask(kit, module, alice, action, planted(harmless(kit, action), text))
+                except Exception as error:
+                    safe(error, f"{action.name} with odd parameters")
+                own(module, alice, await ask(kit, module, alice, action))
+
+    async def test_a_destroyed_module_answers_with_our_errors(self, kit: ModuleKit) -> None:
+        alice, _ = kit.users()
+        async with running(kit) as module:
+            actions = list(module.actions)
+        for action in actions:
+            try:
+                own(module, alice, await ask(kit, module, alice, action))
+            except AssertionError:
+                raise
+            except Exception as error:
+                safe(error, f"{action.name} after destroy()")
+        await bounded(module.destroy(), kit.grace, "destroy() once more")
+
+    async def test_the_token_is_in_no_log_no_repr_no_output_and_no_result(
+        self, kit: ModuleKit, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        seen: list[str] = []
+        async with running(kit) as module:
+            for session in kit.users():
+                for action in module.actions:
+                    seen.append(repr(await ask(kit, module, session, action)))
+                    try:
+                        seen.append(
+                            repr(await ask(kit, module, session, action, planted(harmless(kit, action), MARKER)))
+                        )
+                    except ActasError as error:
+                        seen += [f"{error!r} {error} {error.detail}", *traceback.format_exception(error)]
+            seen += [repr(module), repr(getattr(module, "__dict__", None)), repr(await module.health_check())]
+        seen += [repr(vars(record)) for record in caplog.records]
+        seen += [caplog.text, *capfd.readouterr()]
+        expect(not any(TOKEN in each for each in seen), "the caller's token was printed, logged or returned")
+
+    # How it is
+
+    async def test_its_health_is_told_in_time_before_during_and_after(self, kit: ModuleKit) -> None:
+        module = kit.make()
+        told(await bounded(module.health_check(), kit.grace, "health_check() before initialize()"))
+        async with running(kit) as module:
+            health = await bounded(module.health_check(), kit.grace, "health_check()")
+            told(health)
+            expect(health.healthy, f"it works and says that it does not: {health.message}")
+        told(await bounded(module.health_check(), kit.grace, "health_check() after destroy()"))
+
+    async def test_a_dead_downstream_is_told_as_it_is(self, kit: ModuleKit) -> None:
+        if kit.make_dead is None:
+            pytest.skip("the kit has no dead downstream")
+        module = kit.make_dead()
+        try:
+            try:
+                await bounded(module.initialize(), kit.patience, "initialize() on a dead downstream")
+            except Exception as error:
+                safe(error, "initialize() on a dead downstream")
+            health = await bounded(module.health_check(), kit.grace, "health_check() of a dead downstream")
+            told(health)
+            expect(not health.healthy, "the downstream is dead and the module calls itself healthy")
+            for action in module.actions:
+                try:
+                    await ask(kit, module, kit.users()[0], action)
+                except Exception as error:
+                    safe(error, f"{action.name} on a dead downstream")
+                else:
+                    raise AssertionError(f"{action.name} gave a result though the downstream is dead")
+        finally:
+            await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
+
+    async def test_destroy_may_be_called_twice_and_without_initialize(self, kit: ModuleKit) -> None:
+        await bounded(kit.make().destroy(), kit.grace, "destroy() without initialize()")
+        async with running(kit) as module:
+            await ask(kit, module, kit.users()[0], module.actions[0])
+            await bounded(module.destroy(), kit.grace, "destroy()")
+
+    async def test_destroy_releases_tasks_threads_and_descriptors(self, kit: ModuleKit) -> None:
+        async def live() -> None:
+            async with running(kit) as module:
+                for session in kit.users():
+                    await ask(kit, module, session, module.actions[0])
+
+        await live()  # what is made once and kept, such as a loop's own threads, is there from now on
+        before = resources()
+        for _ in range(3):
+            await live()
+        left: list[str] = []
+        for _ in range(20):
+            left = resources().beyond(before)
+            if not left:
+                return
+            await asyncio.sleep(kit.grace / 20)
+        raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+
+    # On the road
+
+    async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
+        async with running(kit) as module:
+            road, sink = road_to(module, kit.patience)
+            for session in kit.users():
+                for action in module.actions:
+                    sink.clear()
+                    result = await road.delegate(session, NAME, action.name, kit.parameters[action.name])
+                    event = only(sink.entries(), action.name)
+                    expect(
+                        event.outcome is Outcome.SUCCESS, f"{action.name} went well and was recorded as {event.outcome}"
+                    )
+                    expect(event.subject == session.subject, "the event names another user")
+                    expect(event.receipt == result.receipt, "the event has another receipt than the result")
+                    expect(TOKEN not in to_json(event), "the caller's token is in the minutes")
+
+    async def test_a_refusal_on_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
+        alice, _ = kit.users()
+        refused = [
+            replace(alice, rejected=True),
+            replace(alice, expires_at=1.0),
+            kit.rename(alice, HOSTILE_NAMES["quote and semicolon"]),
+        ]
+        async with running(kit) as module:
+            road, sink = road_to(module, kit.patience)
+            for action in module.actions:
+                for session in refused:
+                    sink.clear()
+                    with pytest.raises(ActasError) as caught:
+                        await road.delegate(session, NAME, action.name, kit.parameters[action.name])
+                    event = only(sink.entries(), action.name)
+                    recorded = (event.outcome, event.code)
+                    expect(recorded == (Outcome.REFUSED, caught.value.code), f"a refusal was recorded as {recorded}")

@@ -1,0 +1,79 @@
+"""The rules of the conformance suite on what a module declares."""
+
+import re
+from dataclasses import is_dataclass
+
+import pytest
+
+from actas.core import DelegationModule, Effect
+from actas.testing.declarations import (
+    could_carry_identity,
+    dataclasses_in,
+    field_types,
+    imports_of,
+    undocumented_fields,
+)
+from actas.testing.judging import expect
+from actas.testing.module_kit import ModuleKit, bounded, running
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NOT_A_PLUGINS = ("actas.mcp", "actas.oauth", "actas.cli", "actas.testing")
+
+
+class DeclarationRules:
+    """Actions, parameters, settings, imports. Inherited through ModuleConformance."""
+
+    pytestmark = pytest.mark.anyio
+
+    def test_it_satisfies_the_protocol(self, kit: ModuleKit) -> None:
+        module: object = kit.make()
+        is_one = isinstance(module, DelegationModule)  # pyright: ignore[reportUnnecessaryIsInstance] -- foreign code
+        expect(is_one, f"{type(module).__name__} lacks a member of DelegationModule")
+
+    async def test_each_action_has_a_name_and_a_description_that_a_model_can_use(self, kit: ModuleKit) -> None:
+        async with running(kit) as module:
+            names = [action.name for action in module.actions]
+            expect(bool(names), "a module without actions does nothing")
+            expect(len(set(names)) == len(names), f"an action's name is used twice: {names}")
+            for action in module.actions:
+                for name in (action.name, action.tool or action.name):
+                    expect(_NAME.fullmatch(name) is not None, f"{name!r}: write names like 'table-details'")
+                expect(len(action.description.split()) >= 2, f"{action.name} has no description for a model")
+                expect(isinstance(action.effect, Effect), f"{action.name}: effect is no Effect")  # pyright: ignore[reportUnnecessaryIsInstance] -- foreign code
+                expect(action.timeout is None or action.timeout > 0, f"{action.name}: a timeout is more than 0 s")
+
+    async def test_its_actions_stay_the_same_for_its_whole_life(self, kit: ModuleKit) -> None:
+        module = kit.make()
+        before = list(module.actions)
+        try:
+            await bounded(module.initialize(), kit.patience, "initialize()")
+            during = list(module.actions)
+        finally:
+            await bounded(module.destroy(), kit.grace, "destroy()")
+        expect(before == during == list(module.actions), "the actions changed between start and end")
+        expect(before == list(kit.make().actions), "two modules of one making have different actions")
+
+    def test_every_parameter_has_a_docstring_that_a_model_reads(self, kit: ModuleKit) -> None:
+        for action in kit.make().actions:
+            expect(is_dataclass(action.parameters), f"the parameters of {action.name} are no dataclass")
+            missing = undocumented_fields(action.parameters)
+            expect(not missing, f"{action.name}: no docstring under {', '.join(missing)}")
+
+    def test_no_parameter_could_carry_an_identity(self, kit: ModuleKit) -> None:
+        for action in kit.make().actions:
+            names = [name for each in dataclasses_in(action.parameters) for name in field_types(each)]
+            carriers = [name for name in names if could_carry_identity(name)]
+            expect(not carriers, f"{action.name}: who acts is the session's to say, not {', '.join(carriers)}'s")
+
+    def test_its_settings_are_a_dataclass_with_documented_fields(self, kit: ModuleKit) -> None:
+        if kit.settings is None:
+            pytest.skip("the kit names no settings")
+        expect(is_dataclass(kit.settings), f"{kit.settings.__name__} is no dataclass")
+        missing = undocumented_fields(kit.settings)
+        expect(not missing, f"no docstring under {', '.join(missing)}: an operator reads it")
+
+    def test_importing_the_plugin_imports_no_driver_and_nothing_of_the_server(self, kit: ModuleKit) -> None:
+        if kit.plugin is None:
+            pytest.skip("the kit names no plug-in module")
+        loaded = imports_of(kit.plugin, [*kit.heavy_imports, *_NOT_A_PLUGINS])
+        expect(not loaded, f"{kit.plugin} imports {', '.join(loaded)}: import it in create()")

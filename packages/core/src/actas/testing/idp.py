@@ -1,0 +1,299 @@
+"""An identity provider inside the process: real keys, real signatures, real HTTP. For tests and the demo.
+
+It gives a token to whoever names a user, without any password; therefore it listens on the loopback
+only, and answers nobody who calls it by another name (a web page could, through DNS rebinding).
+"""
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from actas.oauth.settings import TrustedIssuer
+from actas.testing.tokens import PublishedKey, SigningKey, generate_key, sign
+
+_HOST = "127.0.0.1"
+_MAX_FORM_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoUser:
+    """What the provider knows about a user; all of it goes into the user's tokens."""
+
+    roles: Sequence[str] = ()
+    scopes: Sequence[str] = ()
+    """Granted when no scope is asked for, and the most that is granted."""
+    claims: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+class IdentityProvider:
+    """Serves from a thread of its own on a port of the system's choice between :meth:`start` and :meth:`stop`.
+
+    ``audience`` is what tokens are for when nobody says otherwise. ``clock`` gives seconds since the epoch.
+    ``algorithms``: one key is made for each; the first one signs by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: Mapping[str, DemoUser] | None = None,
+        audience: str = "https://mcp.example/mcp",
+        algorithms: Sequence[str] = ("RS256",),
+        port: int = 0,
+        path: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.users = dict(users or {})
+        self.audience = audience
+        self.requests: Counter[str] = Counter()
+        """Requests so far, per path."""
+        self.answers: dict[str, bytes] = {}
+        """Bodies to answer with instead, per path: for providers that talk rubbish."""
+        self.hidden: set[str] = set()
+        """Paths that answer 404."""
+        self.delay = 0.0
+        """Seconds to wait before each answer."""
+        self.down = False
+        """While True, every path answers 503."""
+        self._path = path
+        self.clock = clock
+        self._lock = Lock()
+        self._default_algorithm = algorithms[0]
+        self.keys: list[PublishedKey] = []
+        for algorithm in algorithms:
+            self.rotate(algorithm)
+        self._server = ThreadingHTTPServer((_HOST, port), _handler_for(self))
+        self._server.daemon_threads = True
+        self._thread: Thread | None = None
+
+    def start(self) -> Self:
+        """Begin to serve. Returns itself."""
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="identity-provider", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close the port. May be called twice."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"http://{_HOST}:{self._server.server_port}"
+
+    @property
+    def issuer(self) -> str:
+        """The issuer identifier."""
+        return self.origin + self._path
+
+    @property
+    def jwks_path(self) -> str:
+        """The path of the JWK Set, as :attr:`requests` counts it."""
+        return f"{self._path}/jwks"
+
+    @property
+    def token_endpoint(self) -> str:
+        """``POST user=alice`` (and ``scope``, ``audience`` or ``resource``) gives a token."""
+        return f"{self.issuer}/token"
+
+    @property
+    def metadata_paths(self) -> tuple[str, str]:
+        """The paths of the RFC 8414 and the OpenID Connect document, as :attr:`requests` counts them."""
+        return f"/.well-known/oauth-authorization-server{self._path}", f"{self._path}/.well-known/openid-configuration"
+
+    def trusted(self, name: str = "demo", **fields: Any) -> TrustedIssuer:  # Any: TrustedIssuer's own fields
+        """Settings that trust this provider for its default audience; ``fields`` add to them or replace them."""
+        return replace(TrustedIssuer(name=name, issuer=self.issuer, audience=[self.audience]), **fields)
+
+    def key(self, algorithm: str | None = None) -> PublishedKey:
+        """The newest key that is published for ``algorithm``.
+
+        Raises:
+            LookupError: there is none.
+        """
+        wanted = algorithm or self._default_algorithm
+        with self._lock:
+            for key in reversed(self.keys):
+                if key.algorithm == wanted:
+                    return key
+        raise LookupError(f"no key for {wanted}: name it in algorithms, or rotate() one in")
+
+    def rotate(self, algorithm: str | None = None) -> str:
+        """Publish a new key and sign with it from now on; older ones stay published. Returns its ``kid``."""
+        name = algorithm or self._default_algorithm
+        key = PublishedKey(uuid.uuid4().hex, name, generate_key(name))
+        with self._lock:
+            self.keys.append(key)
+        return key.key_id
+
+    def retire(self, key_id: str) -> None:
+        """Publish that key no longer."""
+        with self._lock:
+            self.keys = [key for key in self.keys if key.key_id != key_id]
+
+    @contextmanager
+    def outage(self) -> Generator[None, None, None]:
+        """Every path answers 503 meanwhile."""
+        self.down = True
+        try:
+            yield
+        finally:
+            self.down = False
+
+    def claims(self, subject: str = "alice", **changed: object) -> dict[str, object]:
+        """The claims of an ordinary access token (RFC 9068 section 2.2); ``changed`` on top, None takes one out."""
+        user = self.users.get(subject, DemoUser())
+        now = int(self.clock())
+        ordinary: dict[str, object] = {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": self.audience,
+            "exp": now + 300,
+            "iat": now,
+            "jti": uuid.uuid4().hex,
+            "client_id": "demo-client",
+            "preferred_username": subject,
+            "scope": " ".join(user.scopes),
+            "roles": list(user.roles),
+            **user.claims,
+        }
+        return {name: value for name, value in {**ordinary, **changed}.items() if value is not None}
+
+    def issue(
+        self,
+        subject: str = "alice",
+        *,
+        audience: str | list[str] | None = None,
+        scopes: Iterable[str] | None = None,
+        roles: Iterable[str] | None = None,
+        expires_in: float | None = None,
+        claims: Mapping[str, object] | bytes | None = None,
+        headers: Mapping[str, object] | bytes | None = None,
+        algorithm: str | None = None,
+        key: SigningKey | None = None,
+    ) -> str:
+        """A signed access token, ordinary in everything that the arguments don't change.
+
+        ``claims`` and ``headers`` come on top, None takes one out; as bytes they are the whole of it.
+        ``algorithm`` chooses how to sign, ``key`` another key than the published one. ``expires_in`` in seconds.
+        """
+        changed: dict[str, object] = {}
+        if audience is not None:
+            changed["aud"] = audience
+        if scopes is not None:
+            changed["scope"] = " ".join(scopes)
+        if roles is not None:
+            changed["roles"] = list(roles)
+        if expires_in is not None:
+            changed["exp"] = int(self.clock() + expires_in)
+        payload = claims if isinstance(claims, bytes) else self.claims(subject, **{**changed, **(claims or {})})
+        published = self.key(algorithm)
+        header = headers
+        if not isinstance(header, bytes):
+            usual = {"alg": published.algorithm, "typ": "at+jwt", "kid": published.key_id, **(header or {})}
+            header = {name: value for name, value in usual.items() if value is not None}
+        return sign(header, payload, algorithm=published.algorithm, key=key or published.key)
+
+    def metadata(self) -> dict[str, object]:
+        """What both metadata documents say."""
+        with self._lock:
+            algorithms = sorted({key.algorithm for key in self.keys})
+        return {
+            "issuer": self.issuer,
+            "token_endpoint": self.token_endpoint,
+            "jwks_uri": self.origin + self.jwks_path,
+            "response_types_supported": ["token"],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": algorithms,
+            "scopes_supported": sorted({scope for user in self.users.values() for scope in user.scopes}),
+        }
+
+    def jwks(self) -> dict[str, object]:
+        """The JWK Set (RFC 7517), public parts only."""
+        with self._lock:
+            return {"keys": [key.public() for key in self.keys]}
+
+    def answer(self, method: str, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and JSON body for one request."""
+        with self._lock:
+            self.requests[path] += 1
+        if self.delay:
+            time.sleep(self.delay)
+        if self.down:
+            return 503, b'{"error":"temporarily_unavailable"}'
+        if path in self.hidden:
+            return 404, b'{"error":"not_found"}'
+        if path in self.answers:
+            return 200, self.answers[path]
+        if method == "GET" and path in self.metadata_paths:
+            return 200, json.dumps(self.metadata()).encode()
+        if method == "GET" and path == self.jwks_path:
+            return 200, json.dumps(self.jwks()).encode()
+        if method == "POST" and path == f"{self._path}/token":
+            return self._token(form)
+        return 404, b'{"error":"not_found"}'
+
+    def _token(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        name = form.get("user", "")
+        user = self.users.get(name)
+        if user is None:
+            return 400, b'{"error":"invalid_grant","error_description":"no such user"}'
+        asked = form["scope"].split() if form.get("scope") else user.scopes
+        scopes = [scope for scope in asked if scope in user.scopes]
+        token = self.issue(name, audience=form.get("audience") or form.get("resource"), scopes=scopes)
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": 300, "scope": " ".join(scopes)}
+        return 200, json.dumps(answer).encode()
+
+
+def _handler_for(provider: IdentityProvider) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            self._respond("GET", {})
+
+        def do_POST(self) -> None:
+            length = self.headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > _MAX_FORM_BYTES:
+                self._send(413, b'{"error":"invalid_request"}')
+                return
+            fields = parse_qs(self.rfile.read(int(length)).decode("latin-1"))
+            form = {name: values[0] for name, values in fields.items()}
+            self._respond("POST", form)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: requests are counted instead."""
+
+        def _respond(self, method: str, form: Mapping[str, str]) -> None:
+            if self.headers.get("host", "").partition(":")[0] not in (_HOST, "localhost"):
+                self._send(421, b'{"error":"misdirected_request"}')
+                return
+            self._send(*provider.answer(method, urlsplit(self.path).path, form))
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.send_header("cache-control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler

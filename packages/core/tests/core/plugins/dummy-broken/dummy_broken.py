@@ -1,0 +1,3 @@
+"""Cannot be imported."""
+
+raise ImportError("libdummy.so.7 is not there")

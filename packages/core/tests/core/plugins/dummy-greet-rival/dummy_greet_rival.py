@@ -1,0 +1,3 @@
+"""Claims a name that another distribution has already."""
+
+raise RuntimeError("nobody may import this")

@@ -1,0 +1,274 @@
+"""What a statement may do, decided on PostgreSQL's own parse tree: every node is walked, and what is unknown refused.
+
+The database decides by itself what the user may see; the gate keeps a model from doing what no tool
+call should do, whatever the user's rights: switch roles, change settings, call functions with
+effects outside the transaction.
+"""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pglast.parser import ParseError, parse_sql_json  # pyright: ignore[reportMissingTypeStubs] -- compiled
+
+from actas.delegation.sql import functions
+from actas.delegation.sql.failures import StatementRefused
+from actas.delegation.sql.grammar import (
+    ALTERABLE,
+    ALTERATIONS,
+    COMMENTABLE,
+    DROPPABLE,
+    GRAMMAR,
+    LEAVES,
+    NODES,
+    OPTIONS,
+    RENAMEABLE,
+    STATEMENTS,
+)
+from actas.delegation.sql.levels import Level
+
+Node = dict[str, Any]  # Any: the parser's JSON
+_CACHED_STATEMENTS = 512
+_CACHED_LENGTH = 8192
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_.]{0,62}")
+_COLUMN_LIKE_FUNCTION = re.compile(r"pg_|lo_|dblink|set_config$|query_to_xml|ts_rewrite$|ts_stat$")
+_SYSTEM_SCHEMAS = ("pg_", "information_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A statement that may run."""
+
+    needs: Level
+    """The lowest level at which it would have been allowed."""
+    calls_allowed_functions: bool
+    """Whether it calls functions that the settings allow: these may write."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    message: str
+
+
+class Gate:
+    """Judges statements; remembers the last few hundred verdicts, each for its text and level."""
+
+    def __init__(self, functions: Iterable[str] = (), types: Iterable[str] = (), operators: Iterable[str] = ()) -> None:
+        self._names = _Names(frozenset(functions), frozenset(types), frozenset(operators))
+        self._remembered: OrderedDict[tuple[str, Level], Verdict | _Refusal] = OrderedDict()
+
+    def check(self, statement: str, level: Level) -> Verdict:
+        """Judge ``statement``, which has neither NUL nor lone surrogates.
+
+        Raises:
+            StatementRefused: says which construct, and where.
+        """
+        key = (statement, level)
+        judged = self._remembered.get(key)
+        if judged is None:
+            judged = _judge(statement, level, self._names)
+            if len(statement) <= _CACHED_LENGTH:
+                self._remembered[key] = judged
+                if len(self._remembered) > _CACHED_STATEMENTS:
+                    self._remembered.popitem(last=False)
+        else:
+            self._remembered.move_to_end(key)
+        if isinstance(judged, _Refusal):
+            raise StatementRefused(judged.message)
+        return judged
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    functions: frozenset[str]
+    types: frozenset[str]
+    operators: frozenset[str]
+
+
+class _Unfit(Exception):
+    def __init__(self, construct: str) -> None:
+        self.construct = construct
+
+
+def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
+    try:
+        tree: Node = json.loads(parse_sql_json(statement))
+    except ParseError as error:
+        found = re.search(r"at index (\d+)", str(error))
+        return _Refusal(f"Not valid PostgreSQL: syntax error{_place(statement, found and int(found[1]))}.")
+    except RecursionError:
+        return _Refusal("The statement is nested too deeply.")
+    statements = tree.get("stmts", [])
+    if len(statements) != 1:
+        return _Refusal(f"Send exactly one statement: there are {len(statements)}.")
+    ((kind, root),) = statements[0]["stmt"].items()
+    walk = _Walk(level, names)
+    try:
+        if kind not in STATEMENTS:
+            raise _Unfit(_words(kind))
+        walk.through(kind, root)
+    except _Unfit as unfit:
+        characters = len(statement.encode()[: walk.location].decode(errors="ignore"))
+        where = _place(statement, characters)
+        return _Refusal(f"Refused: {unfit.construct}{where} is not allowed at level {level.label}.")
+    return Verdict(walk.needs, walk.calls_allowed_functions)
+
+
+def place(statement: str, character: int) -> str:
+    """``at line 2, column 7`` for the 0-based index ``character`` of ``statement``."""
+    before = statement[:character]
+    return f"at line {before.count(chr(10)) + 1}, column {character - before.rfind(chr(10))}"
+
+
+def _place(statement: str, character: int | None) -> str:
+    return "" if character is None else f" {place(statement, character)}"
+
+
+class _Walk:
+    """One walk over one statement, with an explicit stack: depth cannot exhaust ours."""
+
+    def __init__(self, level: Level, names: _Names) -> None:
+        self._level = level
+        self._names = names
+        self.needs = Level.READ
+        self.location = 0
+        self.calls_allowed_functions = False
+
+    def through(self, kind: str, root: Node) -> None:
+        """Raises _Unfit, with ``location`` near it."""
+        stack: list[tuple[str, Any]] = [(kind, root)]  # Any: a node, or nodes
+        while stack:
+            kind, node = stack.pop()
+            if kind == NODES:
+                items: list[Node] = node if node.__class__ is list else [node]
+                for item in items:
+                    stack.extend(item.items())
+                continue
+            if kind in LEAVES:
+                continue
+            self.location = node.get("location") or self.location
+            rule = GRAMMAR.get(kind)
+            if rule is None or rule[0] > self._level:
+                raise _Unfit(_words(kind))
+            level, fields = rule
+            if level > self.needs:
+                self.needs = level
+            check = _CHECKS.get(kind)
+            if check is not None:
+                check(self, node)
+            for name, value in node.items():
+                if name not in fields:
+                    raise _Unfit(f"{_words(kind)} with {_words(name)}")
+                below = fields[name]
+                if below is not None:
+                    stack.append((below, value))
+
+    def _require(self, level: Level, construct: str) -> None:
+        if level > self._level:
+            raise _Unfit(construct)
+        if level > self.needs:
+            self.needs = level
+
+    def function(self, node: Node) -> None:
+        name = _dotted(node["funcname"])
+        bare = name.removeprefix("pg_catalog.")
+        if bare in functions.READ_FUNCTIONS:
+            return
+        if name in self._names.functions:
+            self.calls_allowed_functions = True
+        elif bare in functions.WRITE_FUNCTIONS:
+            self._require(Level.WRITE, f"the function {bare}")
+        else:
+            raise _Unfit(f"the function {name}" if _PLAIN_NAME.fullmatch(name) else "a function")
+
+    def operator(self, node: Node) -> None:
+        for parts in (node.get("name"), node.get("operName"), node.get("useOp")):
+            if parts is None:
+                continue
+            if len(parts) != 1:
+                raise _Unfit("a schema-qualified operator")
+            symbol = _dotted(parts).replace(" ", "_")
+            if symbol not in functions.OPERATORS and symbol not in self._names.operators:
+                raise _Unfit("an operator that is not PostgreSQL's own")
+
+    def type_name(self, node: Node) -> None:
+        name = _dotted(node.get("names", ()))
+        bare = name.removeprefix("pg_catalog.")
+        if bare in functions.TYPES or name in self._names.types:
+            return
+        if bare in functions.SERIAL_TYPES and self._level >= Level.ADMIN:
+            return
+        raise _Unfit(f"the type {name}" if _PLAIN_NAME.fullmatch(name) else "a type")
+
+    def column(self, node: Node) -> None:
+        names: list[Node] = node["fields"][1:] if "fields" in node else node.get("indirection", [])
+        for item in names:
+            if _COLUMN_LIKE_FUNCTION.match(item.get("String", {}).get("sval", "")):
+                raise _Unfit("a function written as a column")
+
+    def relation(self, node: Node) -> None:
+        schema = node.get("schemaname", "")
+        if node.get("relpersistence", "p") != "p" or schema.startswith("pg_temp"):
+            raise _Unfit("a temporary or unlogged table")
+
+    def target(self, node: Node) -> None:
+        relation = node["relation"]
+        if relation["relname"].startswith("pg_") or relation.get("schemaname", "").startswith(_SYSTEM_SCHEMAS):
+            raise _Unfit("writing to a system catalogue")
+
+    def sample(self, node: Node) -> None:
+        if _dotted(node["method"]) not in {"bernoulli", "system"}:
+            raise _Unfit("a sampling method")
+
+    def operator_class(self, node: Node) -> None:
+        if len(node.get("opclass", ())) > 1:
+            raise _Unfit("a schema-qualified operator class")
+
+    def option(self, node: Node) -> None:
+        level = OPTIONS.get(node["defname"])
+        if level is None or "defnamespace" in node:
+            raise _Unfit("an option")
+        self._require(level, "an option")
+
+    def alteration(self, node: Node) -> None:
+        level = ALTERATIONS.get(node.get("subtype", ""))
+        if level is None:
+            raise _Unfit("this form of ALTER TABLE")
+        self._require(level, "this form of ALTER TABLE")
+
+    def object_kind(self, node: Node) -> None:
+        for field, allowed in _OBJECT_KINDS.items():
+            if field in node and node[field] not in allowed:
+                raise _Unfit("an object of this kind")
+
+
+_OBJECT_KINDS = {"removeType": DROPPABLE, "renameType": RENAMEABLE, "objtype": COMMENTABLE | ALTERABLE}
+_CHECKS: dict[str, Callable[[_Walk, Node], None]] = {
+    "FuncCall": _Walk.function,
+    "A_Expr": _Walk.operator,
+    "SubLink": _Walk.operator,
+    "SortBy": _Walk.operator,
+    "TypeName": _Walk.type_name,
+    "ColumnRef": _Walk.column,
+    "A_Indirection": _Walk.column,
+    "RangeVar": _Walk.relation,
+    "RangeTableSample": _Walk.sample,
+    "IndexElem": _Walk.operator_class,
+    "PartitionElem": _Walk.operator_class,
+    "DefElem": _Walk.option,
+    "AlterTableCmd": _Walk.alteration,
+    **dict.fromkeys(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"), _Walk.target),
+    **dict.fromkeys(("DropStmt", "RenameStmt", "CommentStmt", "AlterTableStmt"), _Walk.object_kind),
+}
+
+
+def _dotted(parts: Iterable[Node]) -> str:
+    return ".".join(part["String"]["sval"] for part in parts)
+
+
+def _words(kind: str) -> str:
+    """``TransactionStmt`` as ``TRANSACTION``: the parser's own names are known words, never the caller's text."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", kind.removesuffix("Stmt")).upper()

@@ -1,0 +1,70 @@
+"""Two real servers, and a gateway to each. Tests import their helpers from the modules in this folder."""
+
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from actas.delegation.sql.settings import SqlSettings
+from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sql_gateway import Gateway, gateway_to, settings_for
+
+_SCHEMA = """
+CREATE TABLE notes (id serial PRIMARY KEY, owner name NOT NULL DEFAULT session_user, body text);
+COMMENT ON TABLE notes IS 'What people write down';
+COMMENT ON COLUMN notes.body IS 'The text';
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON notes USING (owner = session_user);
+GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO app_users;
+GRANT USAGE ON SEQUENCE notes_id_seq TO app_users;
+INSERT INTO notes (owner, body) VALUES ('alice', 'alice one'), ('alice', 'alice two'), ('bob', 'SECRET of bob');
+CREATE TABLE bobs (secret text);
+INSERT INTO bobs VALUES ('SECRET of bob');
+GRANT SELECT ON bobs TO bob;
+CREATE TABLE partly (id int PRIMARY KEY, shown text, hidden text DEFAULT 'x', CHECK (hidden <> 'SECRET'));
+CREATE INDEX partly_hidden ON partly (hidden);
+GRANT SELECT (id, shown) ON partly TO app_users;
+CREATE SCHEMA walled;
+CREATE TABLE walled.off (id int);
+GRANT SELECT ON walled.off TO app_users;
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE SCHEMA own AUTHORIZATION alice;
+GRANT CREATE ON SCHEMA public TO alice;
+"""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", params=[EmbeddedPostgres, DebianPostgres], ids=["embedded-peer", "debian-certificate"])
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A running server with alice, bob and others. A missing one fails the tests."""
+    with request.param() as running:
+        running.add_users("alice", "bob", *(f"user{number}" for number in range(20)))
+        running.sql(_SCHEMA)
+        yield running
+
+
+@pytest.fixture
+def admin(server: PostgresServer) -> Iterator[psycopg.Connection]:
+    """The superuser's own connection, to look behind the gateway's back."""
+    where = {"host": str(server.socket_folder), "port": str(server.port), "dbname": server.database}
+    with psycopg.connect(**where, user="postgres", autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def settings(server: PostgresServer) -> SqlSettings:
+    return settings_for(server)
+
+
+@pytest.fixture
+async def gateway(settings: SqlSettings) -> AsyncGenerator[Gateway]:
+    async with gateway_to(settings) as opened:
+        yield opened

@@ -1,0 +1,100 @@
+"""The entry point, the settings, and what importing costs."""
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from actas.core.errors import ConfigurationError
+from actas.core.models import Effect
+from actas.core.protocols import DelegationModule
+from actas.delegation.sql.module import SqlDelegation
+from actas.delegation.sql.plugin import actas_module_kinds
+from actas.delegation.sql.settings import LevelSettings, LimitSettings, PoolSettings, SqlSettings, TlsSettings
+
+SOCKET = SqlSettings(host="/run/postgresql", database="app")
+
+
+def test_importing_the_plugin_imports_no_driver_and_no_parser() -> None:
+    program = (
+        "import sys, actas.delegation.sql.plugin as plugin; list(plugin.actas_module_kinds())\n"
+        "heavy = {'psycopg', 'pglast', 'pydantic', 'mcp'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_plugin_offers_one_kind_that_makes_a_delegation_module() -> None:
+    (kind,) = actas_module_kinds()
+    assert (kind.name, kind.settings) == ("sql", SqlSettings)
+    module = kind.create("db", SOCKET)
+    assert isinstance(module, DelegationModule)
+
+
+def test_the_actions_become_the_expected_tools_behind_the_read_permission() -> None:
+    actions = SqlDelegation("db", replace(SOCKET, levels=LevelSettings(read="may:look"))).actions
+    assert [(action.name, action.tool or action.name) for action in actions] == [
+        ("query", "delegate"),
+        ("schema", "schema"),
+        ("table-details", "table-details"),
+    ]
+    assert {action.permission for action in actions} == {"may:look"}
+    assert [action.effect for action in actions] == [Effect.DESTRUCTIVE, Effect.READ, Effect.READ]
+    for action in actions:
+        names = {field.name for field in fields(action.parameters)}
+        assert not names & {"user", "role", "username", "principal", "session", "identity"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        (replace(SOCKET, host="db.example.test"), "tls"),
+        (replace(SOCKET, tls=TlsSettings(ca_file="a", certificate_file="b", key_file="c")), "tls"),
+        (
+            replace(SOCKET, host="db.test", tls=TlsSettings(ca_file="/x", certificate_file="/y", key_file="/z")),
+            "tls.ca",
+        ),
+        (replace(SOCKET, host=""), "tls"),
+        (replace(SOCKET, database=""), "database"),
+        (replace(SOCKET, port=0), "port"),
+        (replace(SOCKET, search_path=[]), "search_path"),
+        (replace(SOCKET, search_path=["a", ""]), "search_path"),
+        (replace(SOCKET, pool=PoolSettings(total=0)), "pool.total"),
+        (replace(SOCKET, limits=LimitSettings(seconds=-1)), "limits.seconds"),
+        (replace(SOCKET, limits=LimitSettings(seconds=float("nan"))), "limits.seconds"),
+        (replace(SOCKET, levels=LevelSettings(write="sql:read")), "levels"),
+        (replace(SOCKET, levels=LevelSettings(write="")), "levels"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_with_their_path(settings: SqlSettings, path: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        SqlDelegation("db", settings)
+    assert any(problem.startswith(path) for problem in refused.value.problems)
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("ca", "certificate", "key")]
+    for path in paths:
+        path.write_text("x")
+        path.chmod(0o644)
+    tls = TlsSettings(ca_file=str(paths[0]), certificate_file=str(paths[1]), key_file=str(paths[2]))
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        SqlDelegation("db", replace(SOCKET, host="db.test", tls=tls))
+
+
+@pytest.mark.parametrize("name", ["PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO"])
+def test_an_environment_that_libpq_obeys_before_us_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "evil")
+    with pytest.raises(ConfigurationError, match=name):
+        SqlDelegation("db", SOCKET)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_not_there_stops_no_start_and_shows_in_health() -> None:
+    module = SqlDelegation("db", replace(SOCKET, host="/nonexistent"))
+    await module.initialize()
+    assert not (await module.health_check()).healthy
+    await module.destroy()
