@@ -15,13 +15,13 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import create_connection, socket
 from typing import Any
 
 from joserfc import jwk, jwt
-
 from mcp_servers import AUDIENCE, ISSUER, SCOPE, VARIANTS
 
 CONNECTIONS = 16
@@ -99,8 +99,19 @@ async def load(port: int, message: bytes, count: int) -> None:
     await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
 
 
-def compare(variants: list[str], tools: int, method: str, rounds: int, count: int, environment: dict[str, str], token: str) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What all tables have in common."""
+
+    rounds: int
+    count: int
+    environment: dict[str, str]
+    token: str
+
+
+def compare(run: Run, variants: list[str], tools: int, method: str) -> None:
     """Print one table."""
+    rounds, count, token, environment = run.rounds, run.count, run.token, run.environment
     servers = {variant: Server(variant, tools, environment) for variant in variants}
     try:
         for wire, name in WIRES.items():
@@ -136,9 +147,15 @@ def main() -> None:
     key = jwk.RSAKey.generate_key(2048, {"kid": "bench", "alg": "RS256", "use": "sig"})
     now = int(time.time())
     claims = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now + 86_400, "iat": now, "scope": SCOPE, "client_id": "b",
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "alice",
+        "exp": now + 86_400,
+        "iat": now,
+        "scope": SCOPE,
+        "client_id": "bench",
         **{f"claim_{number}": "x" * 40 for number in range(8)},
-    }  # fmt: skip
+    }
     token = jwt.encode({"alg": "RS256", "kid": "bench", "typ": "at+jwt"}, claims, key)
     keys = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
 
@@ -164,10 +181,12 @@ def main() -> None:
             "BENCH_JWKS": f"http://127.0.0.1:{jwks.server_port}/jwks",
             "BENCH_AUDIT": str(Path(folder) / "audit.jsonl"),
         }
-        compare(list(VARIANTS), 1, "tools/call", options.rounds, options.count, environment, token)
+        run = Run(options.rounds, options.count, environment, token)
+        compare(run, list(VARIANTS), 1, "tools/call")
         listed = ["bare mcp, no auth", "FastMCP + JWTVerifier", "actas", "actas, SDK's way only"]
         for tools in (1, 50, 200):
-            compare(listed, tools, "tools/list", max(3, options.rounds // 2), max(100, options.count // (tools // 5 + 1)), environment, token)
+            fewer = replace(run, rounds=max(3, run.rounds // 2), count=max(100, run.count // (tools // 5 + 1)))
+            compare(fewer, listed, tools, "tools/list")
 
 
 if __name__ == "__main__":

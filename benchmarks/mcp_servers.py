@@ -96,7 +96,7 @@ def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True) -> An
                         "issuer": ISSUER,
                         "audience": [AUDIENCE],
                         "jwks_uri": os.environ["BENCH_JWKS"],
-                        "security": {"max_token_age": None},
+                        "security": {"max_token_age": 0},
                     }
                 ],
                 "token_cache_seconds": cache_seconds,

@@ -42,6 +42,13 @@ def main() -> int:
         container for contract in tool["importlinter"]["contracts"] for container in contract.get("containers", ())
     }
     told["containers of importlinter's layers"] = (layered, packages)
+    contracts = {contract["id"]: contract for contract in tool["importlinter"]["contracts"]}
+    plug_ins = {package for package in packages if package.startswith("actas.delegation.")}
+    apart = packages - {"actas.testing"}
+    told["importlinter contract packages"] = (contracts["packages"]["layers"], apart)
+    told["importlinter contract plug-ins, forbidden_modules"] = (contracts["plug-ins"]["forbidden_modules"], plug_ins)
+    told["importlinter contract plug-ins, source_modules"] = (contracts["plug-ins"]["source_modules"], apart - plug_ins)
+    told["importlinter contract testing, source_modules"] = (contracts["testing"]["source_modules"], apart)
     for where, (listed, real) in told.items():
         if set(listed) != set(real):
             problems.append(

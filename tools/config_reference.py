@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from actas.core import Secret
 from actas.core.discovery import installed, load
 from actas.mcp.settings import Settings
 from actas.testing.declarations import dataclasses_in, field_descriptions, field_types, undocumented_fields
@@ -34,7 +35,7 @@ One file, TOML (`.toml`) or JSON (`.json`). `actas check FILE` says everything t
 - `[]` in a heading: the section is one item of a list, `[[auth.trusted_idps]]` in TOML.
 """
 
-_WORDS = {str: "string", int: "integer", float: "number", bool: "true or false", object: "anything"}
+_WORDS = {str: "string", Secret: "string", int: "integer", float: "number", bool: "true or false", object: "anything"}
 _PLURALS = {"string": "strings", "table": "tables"}
 
 
@@ -126,7 +127,7 @@ def _spelled(name: str) -> str:
 
 
 def type_text(hint: object) -> str:
-    """What an operator may write for a field of this type."""
+    """What an operator may write for a field of this type. Raises ValueError where nobody said so."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_text(part) for part in arguments if part is not types.NoneType)
@@ -136,11 +137,12 @@ def type_text(hint: object) -> str:
         return f"list of {_plural(type_text(arguments[0]))}"
     if origin is dict:
         return f"table of {_plural(type_text(arguments[1]))}" if arguments[1] is not object else "table"
+    word = next((word for kind, word in _WORDS.items() if hint is kind), None)
+    if word is not None:
+        return word
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return ", ".join(f"`{member}`" for member in hint)
-    if hint in _WORDS:
-        return _WORDS[typing.cast("type", hint)]
-    return getattr(hint, "__name__", str(hint)).lower()
+    raise ValueError(f"_WORDS does not say what an operator writes for {hint}")
 
 
 def _plural(text: str) -> str:

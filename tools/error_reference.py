@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from config_reference import first_party
+from config_reference import main as write
+
 from actas.core import (
     ActasError,
     AuditUnavailable,
@@ -25,8 +28,6 @@ from actas.core.discovery import installed
 from actas.http.errors import HttpError
 from actas.oauth.metadata import MetadataError
 from actas.oauth.reasons import Reason
-from config_reference import first_party
-from config_reference import main as write
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
 OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
@@ -83,8 +84,8 @@ How an error reaches a caller:
 
 | form | looks like |
 |---|---|
-| tool result | HTTP 200, a result with `isError: true`, and in `structuredContent`: `{"error": {"code", "message", "requestId"}}` |
-| JSON-RPC error | an `error` with code and message. A tool that is hidden and one that does not exist get the same one. |
+| tool result | a result with `isError`, and in `structuredContent` `{"error": {"code", "message", "requestId"}}` |
+| JSON-RPC error | an `error` with code and message: the same for a tool that is hidden and one that is not there |
 | HTTP 401, 403, 503 | a body `{"error": code, "error_description": message}` |
 
 `requestId` is the `request_id` of the [audit](audit.md). A request without any token gets a 401 without `error` in its

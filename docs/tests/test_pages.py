@@ -9,10 +9,18 @@ import httpx2
 import pytest
 from docs_blocks import Block, blocks
 from docs_stage import Place
+from error_reference import form
 
 from actas.cli.demo_client import Visitor
-from actas.core import MemorySink
-from actas.mcp import MCPOAuthServer
+from actas.core import (
+    AuthenticationError,
+    DelegationError,
+    InsufficientScope,
+    MemorySink,
+    SessionRejected,
+    UnknownAction,
+)
+from actas.mcp import MCPOAuthServer, create_delegation_tool
 from actas.testing.postgres import DebianPostgres, ServerMissing
 
 pytestmark = pytest.mark.anyio
@@ -111,3 +119,50 @@ async def test_the_event_that_the_reference_shows_is_what_a_call_writes(place: P
     assert list(event) == list(shown)
     told = ("source", "outcome", "action", "username", "role", "tool", "receipt")
     assert {name: event[name] for name in told} == {name: shown[name] for name in told}
+
+
+async def test_errors_reach_a_caller_in_the_form_that_the_reference_tells(place: Place) -> None:
+    settings = configuration(place)
+    settings["auth"]["trusted_idps"][0]["role_mappings"]["reject_unmapped_roles"] = True
+    gateway = MCPOAuthServer(settings)
+    gateway.register_tool(
+        create_delegation_tool(
+            "far", "Needs a scope.", module="sql", action="query", arguments={"sql": "SELECT 1"}, scopes=["far"]
+        )
+    )
+    await gateway.start()
+    try:
+        alice, guest = place.token("alice"), place.token("guest")
+        invalid = await _call(gateway.url, "x.y.z", "sql-delegate")
+        rejected = await _call(gateway.url, guest, "sql-delegate")
+        scope = await _call(gateway.url, alice, "far")
+        unknown = await _call(gateway.url, alice, "nothing")
+        refused = await _call(gateway.url, alice, "sql-delegate", sql="RESET ROLE")
+    finally:
+        await gateway.stop()
+    assert (invalid.status_code, invalid.json()["error"]) == (401, AuthenticationError.code)
+    assert (rejected.status_code, rejected.json()["error"]) == (403, SessionRejected.code)
+    assert "www-authenticate" not in rejected.headers
+    assert (scope.status_code, scope.json()["error"]) == (403, InsufficientScope.code)
+    assert 'scope="far"' in scope.headers["www-authenticate"]
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (200, -32602)
+    error = refused.json()["result"]["structuredContent"]["error"]
+    assert refused.json()["result"]["isError"]
+    assert error.keys() == {"code", "message", "requestId"}
+    told = {each: form(each) for each in (AuthenticationError, SessionRejected, InsufficientScope, UnknownAction)}
+    assert [words in told[each] for each, words in _TOLD.items()] == [True] * 4
+    assert form(DelegationError) == "tool result"
+
+
+_TOLD = {
+    AuthenticationError: "HTTP 401",
+    SessionRejected: "HTTP 403 without a challenge",
+    InsufficientScope: "HTTP 403 with a challenge",
+    UnknownAction: "-32602",
+}
+
+
+async def _call(url: str, token: str, tool: str, **arguments: str) -> httpx2.Response:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        return await client.post(url, headers={"Authorization": f"Bearer {token}"}, json=call)

@@ -1,16 +1,20 @@
 """Pages that a reader follows step by step: every file is written, every command executed, in their order."""
 
+import argparse
 import getpass
 import importlib.util
 import json
 import os
 import re
 import shlex
+import shutil
+import string
 import subprocess
 import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx2
 import pytest
 from docs_blocks import WALKED, Block, blocks
 from docs_stage import ENDS_WITHIN, free_port, serving
@@ -64,12 +68,27 @@ class Walk:
         elif command.startswith("actas run "):
             port = tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"]
             self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+        elif command.startswith("curl ") and shutil.which("curl", path=self.env["PATH"]) is None:
+            self.printed["curl"] = without_curl(command, self.folder, self.env)
         else:
             done = subprocess.run(
                 command, shell=True, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=ENDS_WITHIN
             )
             assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             self.printed[command.split()[0]] = done.stdout
+
+
+def without_curl(command: str, folder: Path, env: dict[str, str]) -> str:
+    """What curl would print: a machine that runs these tests need not have it."""
+    options = argparse.ArgumentParser()
+    options.add_argument("-sS", action="store_true")
+    options.add_argument("-H", action="append", default=[])
+    options.add_argument("-d")
+    options.add_argument("url")
+    given = options.parse_args(shlex.split(string.Template(command).substitute(env))[1:])
+    headers = dict(header.split(": ", 1) for header in given.H)
+    body = (folder / given.d.removeprefix("@")).read_bytes()
+    return httpx2.post(given.url, headers=headers, content=body, trust_env=False).raise_for_status().text
 
 
 class Database(Walk):

@@ -8,10 +8,13 @@ import psycopg
 import pytest
 
 from actas.delegation.sql.settings import SqlSettings
-from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
+from actas.testing.fixtures import debian_postgres, embedded_postgres
+from actas.testing.postgres import PostgresServer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sql_gateway import Gateway, gateway_to, settings_for
+
+__all__ = ["debian_postgres", "embedded_postgres"]
 
 _SCHEMA = """
 CREATE TABLE notes (id serial PRIMARY KEY, owner name NOT NULL DEFAULT session_user, body text);
@@ -42,13 +45,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", params=[EmbeddedPostgres, DebianPostgres], ids=["embedded-peer", "debian-certificate"])
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+@pytest.fixture(
+    scope="session", params=["embedded_postgres", "debian_postgres"], ids=["embedded-peer", "debian-certificate"]
+)
+def server(request: pytest.FixtureRequest) -> PostgresServer:
     """A running server with alice, bob and others. A missing one fails the tests."""
-    with request.param() as running:
-        running.add_users("alice", "bob", *(f"user{number}" for number in range(20)))
-        running.sql(_SCHEMA)
-        yield running
+    running: PostgresServer = request.getfixturevalue(request.param)
+    running.add_users("alice", "bob", *(f"user{number}" for number in range(20)))
+    running.sql(_SCHEMA)
+    return running
 
 
 @pytest.fixture

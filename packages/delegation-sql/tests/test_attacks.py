@@ -24,7 +24,7 @@ SELECT (SELECT md5(string_agg(n::text, ',' ORDER BY id)) FROM notes n WHERE owne
     (SELECT string_agg(secret, ',') FROM bobs),
     (SELECT string_agg(a::text, ',' ORDER BY rolname) FROM pg_authid a WHERE rolname <> 'alice' AND rolname !~ '^pg_'),
     (SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'alice'),
-    (SELECT string_agg(m::text, ',' ORDER BY oid) FROM (SELECT ctid AS oid, m.* FROM pg_auth_members m) m),
+    (SELECT string_agg(m::text, ',' ORDER BY m::text) FROM pg_auth_members m),
     (SELECT string_agg(p::text, ',') FROM pg_policies p),
     (SELECT c::text FROM pg_class c WHERE oid = 'notes'::regclass),
     (SELECT count(*) FROM pg_event_trigger), (SELECT count(*) FROM pg_extension), (SELECT count(*) FROM pg_rewrite)

@@ -175,4 +175,5 @@ async def test_the_environment_cannot_change_where_and_how_we_connect(
     async with gateway_to(settings) as gateway:
         shown = await gateway.rows("SELECT session_user, current_database(), '2026-01-31'::date, 'ü€'")
         assert shown == [["alice", "app", "2026-01-31", "ü€"]]
+        assert await gateway.value("SELECT count(*) FROM notes") == 2
         assert (await gateway.module.health_check()).healthy

@@ -116,6 +116,10 @@ def test_a_statement_passes_from_its_own_level_on_and_not_below(statement: str, 
         ),
         ("SELECT 1 FROM", "Not valid PostgreSQL: syntax error."),
         ("SELECT 'ä', FROM WHERE", "Not valid PostgreSQL: syntax error at line 1, column 13."),
+        (
+            "SELECT 1 OPERATOR(pg_catalog.+) 2",
+            "Refused: a schema-qualified operator at line 1, column 10 is not allowed at level sql-read.",
+        ),
         ("DROP TABLE x", "Refused: DROP at line 1, column 1 is not allowed at level sql-read."),
     ],
 )

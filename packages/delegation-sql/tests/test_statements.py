@@ -12,6 +12,7 @@ from actas.core.errors import ActasError, DelegationTimeout, InvalidParameters, 
 from actas.core.models import Outcome
 from actas.delegation.sql.actions import Query
 from actas.delegation.sql.failures import DatabaseRefused, StatementFailed, StatementRefused
+from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import LimitSettings, SqlSettings
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +137,12 @@ async def test_the_callers_deadline_ends_the_statement_on_the_server(gateway: Ga
     await _until(admin, running=False)
 
 
-async def test_a_cancelled_call_ends_its_statement_on_the_server(gateway: Gateway, admin: Admin) -> None:
+@pytest.mark.parametrize("check", ["0", "1000"], ids=["by the cancel alone", "by both"])
+async def test_a_cancelled_call_ends_its_statement_on_the_server(
+    settings: SqlSettings, admin: Admin, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    monkeypatch.setattr("actas.delegation.sql.login._CLIENT_CHECK_MILLISECONDS", check)
+    gateway = Gateway(SqlDelegation("db", settings))
     running = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
     await _until(admin, running=True)
     running.cancel()
@@ -144,6 +150,27 @@ async def test_a_cancelled_call_ends_its_statement_on_the_server(gateway: Gatewa
         await running
     await _until(admin, running=False)
     assert await gateway.value("SELECT session_user") == "alice"
+    await gateway.module.destroy()
+
+
+async def test_a_lost_cancel_does_not_keep_the_statement_running(
+    gateway: Gateway, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(self: object, **bounds: float) -> None:
+        return None
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", lost)
+    running = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
+    await _until(admin, running=True)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await _until(admin, running=False)
+
+
+async def test_a_result_without_end_is_cut_as_soon_as_there_is_enough(gateway: Gateway) -> None:
+    data = await gateway.query("SELECT generate_series(1, 100000000000)")
+    assert (data["row_count"], data["truncated"]) == (1000, True)
 
 
 async def test_a_cancelled_write_changes_nothing(gateway: Gateway, admin: Admin) -> None:

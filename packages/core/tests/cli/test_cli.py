@@ -132,9 +132,9 @@ def test_whoami_says_who_a_token_is_here(config: Path, provider: IdentityProvide
     done = actas("whoami", str(config), "--token", "-", "--json", stdin=provider.issue("alice") + "\n")
     assert done.returncode == 0
     answer = json.loads(done.stdout)
-    assert answer["identity"]["subject"] == "alice"
-    assert answer["role"] == "user"
-    assert answer["permissions"] == ["sql:read"]
+    assert answer["session"]["subject"] == "alice"
+    assert answer["session"]["role"] == "user"
+    assert answer["session"]["permissions"] == ["sql:read"]
     assert answer["tools"] == ["user-info", "health-check"]
 
 
@@ -157,7 +157,7 @@ def test_whoami_tells_why_a_known_user_is_admitted_to_nothing(config: Path, prov
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     assert "mapped" in answer["rejected"]
-    assert answer["permissions"] == []
+    assert answer["session"]["permissions"] == []
 
 
 def test_output_into_a_pipe_has_no_colours(config: Path) -> None:

@@ -240,10 +240,7 @@ asyncio.run(main())
 
 def test_several_processes_append_to_one_file_without_mixing_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    writers = [
-        subprocess.Popen([sys.executable, "-c", _APPEND, str(path), name])
-        for name in "abc"
-    ]
+    writers = [subprocess.Popen([sys.executable, "-c", _APPEND, str(path), name]) for name in "abc"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     kept = lines(path)
     assert len(kept) == 900

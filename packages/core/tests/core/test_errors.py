@@ -72,7 +72,7 @@ def test_a_caller_is_told_the_same_whatever_was_wrong_with_the_token() -> None:
     wrong_key, wrong_audience = AuthenticationError("signature"), AuthenticationError("audience", detail="for x")
     assert str(wrong_key) == str(wrong_audience)
     assert (wrong_key.reason, wrong_key.detail) == ("signature", "signature")
-    assert (wrong_audience.reason, wrong_audience.detail) == ("audience", "for x")
+    assert (wrong_audience.reason, wrong_audience.detail) == ("audience", "audience: for x")
 
 
 def test_a_step_up_names_every_scope_that_is_needed() -> None:

@@ -307,11 +307,13 @@ def test_modules_and_sinks_of_plug_ins_are_made_of_their_own_settings(monkeypatc
                         "prefix": "p",
                     },
                     "doortoy": {"host": "h", "keys": "single"},
+                    "hidden": {"kind": "doortoy", "host": "h", "tools": []},
                 }
             },
         }
     )
-    one, two = made.modules
+    one, two, hidden = made.modules
+    assert hidden.tools == ()  # only for tools of one's own
     assert (one.name, one.prefix, one.tools) == ("one", "p", ("pong",))
     assert (two.name, two.prefix, two.tools) == ("doortoy", "doortoy", None)
     settings: Any = one.settings
@@ -353,7 +355,7 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
                     "two": {"kind": "doorty"},
                     "three": {"kind": "doortoy", "host": "bad", "inner": {"password": {"$secret": "DOOR_GONE"}}},
                     "four": {"kind": "doortoy", "host": "h", "inner": {}, "port": {"$secret": "DOOR_PASSWORD"}},
-                    "five": {"kind": "doortoy", "host": "h", "tools": []},
+                    "five": {"kind": "doortoy", "host": "h", "tools": "ping"},
                     "six": {"kind": 6},
                 }
             },

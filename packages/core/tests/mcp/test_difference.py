@@ -11,8 +11,8 @@ import pytest
 from actas.core import MemorySink
 from actas.core.pipeline import request_id
 from actas.mcp import MCPOAuthServer
-from actas.mcp.entry import ShortWay
 from actas.mcp.guard import RECEIPT_KEY
+from actas.mcp.short_way import ShortWay
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import make_session
 
@@ -301,6 +301,24 @@ async def test_a_body_longer_than_it_says_is_never_taken_the_short_way(ways: Way
             sent = (chunks, headers, {})
             short = await ways.ask(ways.short, SESSIONS[0], sent)
             assert short == await ways.ask(ways.sdk, SESSIONS[0], sent)
+
+
+async def test_a_body_without_end_is_not_read_to_the_end(ways: Ways) -> None:
+    headers, body = sent_call("toy-say", MODERN)
+    chunks = [body, *[b" " * 60_000] * 1000]
+    left = list(chunks)
+
+    async def app(scope: Any, receive: Any, send: Any, session: Any) -> None:
+        async def counted() -> Any:
+            left.pop()
+            return await receive()
+
+        await ways.short._app(scope, counted, send, session)  # pyright: ignore[reportPrivateUsage]
+
+    async with ways.door.lifespan():
+        status, *_ = await ways.ask(InProcess(app), SESSIONS[0], (chunks, headers, {}))
+    assert status == 413
+    assert len(chunks) - len(left) < 50
 
 
 async def test_a_client_that_leaves_in_the_middle_of_the_body_has_nothing_carried_out(ways: Ways) -> None:

@@ -1,6 +1,7 @@
 """The door, by what it does with tokens: real signatures, a real server, raw HTTP."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from actas.core import Outcome
+from actas.core import AuthenticationError, Outcome
 from actas.core.roles import RoleMappings
 from actas.oauth.settings import ClaimMappings, TokenRules
 from actas.testing import tokens
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.anyio
 def challenge_of(response: httpx2.Response) -> dict[str, str]:
     scheme, _, attributes = response.headers["www-authenticate"].partition(" ")
     assert scheme == "Bearer"
-    pairs = (pair.partition("=") for pair in attributes.split(", "))
-    return {name: value.strip('"') for name, _, value in pairs}
+    return dict(re.findall(r'(\w+)="([^"]*)"', attributes))
 
 
 async def refused(stage: Stage, token: str) -> str:
@@ -34,6 +34,8 @@ async def refused(stage: Stage, token: str) -> str:
     challenge = challenge_of(response)
     assert challenge["error"] == "invalid_token"
     assert challenge["resource_metadata"] == f"{stage.origin}/.well-known/oauth-protected-resource/mcp"
+    assert challenge["error_description"] == AuthenticationError.default_message  # the same, whatever was wrong
+    assert response.json() == {"error": "invalid_token", "error_description": AuthenticationError.default_message}
     said = f"{response.headers} {response.text}"
     for private in (stage.idp.issuer, stage.idp.audience, stage.idp.key().key_id, "demo"):
         assert private not in said
@@ -275,12 +277,13 @@ async def test_concurrent_users_are_never_mixed(stage: Stage) -> None:
     stage.idp.users.update({f"user{number}": DemoUser(roles=["staff"]) for number in range(20)})
 
     async def ask(user: str, version: str) -> None:
-        for _ in range(5):
-            answer = (await stage.call(stage.token(user), "user-info", version=version)).json()
+        for number in range(6):
+            headers = {"last-event-id": "1"} if number % 2 else {}  # the SDK's way, and the short one
+            answer = (await stage.call(stage.token(user), "user-info", version=version, headers=headers)).json()
             seen.append((user, answer["result"]["structuredContent"]["username"]))
 
     async with anyio.create_task_group() as group:
         for number in range(20):
             group.start_soon(ask, f"user{number}", MODERN if number % 2 else HANDSHAKE)
-    assert len(seen) == 100
+    assert len(seen) == 120
     assert all(user == answered for user, answered in seen)

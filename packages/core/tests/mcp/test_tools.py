@@ -150,6 +150,7 @@ async def test_user_info_says_who_one_is(stage: Stage, mode: Mode) -> None:
     async with stage.client(stage.token(roles=["staff", "audit"]), mode) as client:
         result = await client.call_tool("user-info", {})
     assert result.structured_content == {
+        "provider": "demo",
         "issuer": stage.idp.issuer,
         "subject": "alice",
         "username": "alice",

@@ -124,5 +124,6 @@ def main() -> None:
             typer.echo(error.detail, err=True)
         sys.exit(Exit.PROBLEM)
     except ModuleNotFoundError as error:
-        typer.echo(f'This command needs {error.name}, which is not installed: pip install "actas[demo]"', err=True)
+        extra = "demo" if "demo" in sys.argv[1:2] else "server"
+        typer.echo(f'This command needs {error.name}, which is not installed: pip install "actas[{extra}]"', err=True)
         sys.exit(Exit.PROBLEM)

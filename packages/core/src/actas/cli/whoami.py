@@ -9,6 +9,7 @@ from rich.tree import Tree
 from actas.cli.output import console, errors, show_json
 from actas.core import ActasError, AuthenticationError, Session
 from actas.mcp import MCPOAuthServer
+from actas.mcp.builtin import describe as describe_session
 
 
 def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
@@ -43,20 +44,8 @@ async def _authenticate(server: MCPOAuthServer, token: str) -> Session:
 def describe(server: MCPOAuthServer, session: Session) -> dict[str, object]:
     """The session, its tools and its downstream identities, as JSON."""
     return {
-        "identity": {
-            "provider": session.provider,
-            "issuer": session.issuer,
-            "subject": session.subject,
-            "username": session.username,
-            "legacy_username": session.legacy_username,
-            "client_id": session.client_id,
-            "actors": [actor.subject for actor in session.actors],
-        },
+        "session": describe_session(session),
         "rejected": session.rejection_reason if session.rejected else None,
-        "role": session.role,
-        "custom_roles": list(session.custom_roles),
-        "permissions": sorted(session.permissions),
-        "scopes": sorted(session.scopes),
         "tools": server.tools_for(session),
         "becomes": {name: _principal(server, name, session) for name in server.core_context.registry.names()},
     }

@@ -23,7 +23,7 @@ from actas.core.protocols import AuditSinkKind, ModuleKind, SecretProvider
 _Item = TypeVar("_Item")
 _Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind)
 
-OURS = ("sql", "rest", "graphql", "grpc", "ldap", "kerberos", "filesystem")
+OURS = ("sql",)
 """The plug-ins of this project: each is an extra of ``actas`` by the same name."""
 
 

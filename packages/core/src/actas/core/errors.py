@@ -74,6 +74,8 @@ class PluginError(ConfigurationError):
 class AuthenticationError(ActasError):
     """Nobody is known. ``reason`` is a stable, private word for the audit; callers get one message for all.
 
+    The private ``detail`` begins with it.
+
     A caller is told nothing that tells issuers, keys or audiences apart (RFC 6750 section 3.1).
     """
 
@@ -83,7 +85,7 @@ class AuthenticationError(ActasError):
 
     def __init__(self, reason: str, message: str | None = None, *, detail: str | None = None) -> None:
         self.reason = reason
-        super().__init__(message, detail=detail or reason)
+        super().__init__(message, detail=f"{reason}: {detail}" if detail else str(reason))
 
 
 class AuthorizationError(ActasError):
@@ -222,3 +224,9 @@ def places(error: BaseException) -> str:
         parts.append(f"{type(link).__qualname__}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip())
         link = link.__cause__ or link.__context__
     return "\nafter ".join(parts)
+
+
+def under(path: str, error: ActasError) -> ConfigurationError:
+    """What ``error`` says about a part of the configuration, each problem of it with that part's ``path``."""
+    problems = error.problems if isinstance(error, ConfigurationError) else (error.message,)
+    return ConfigurationError([f"{path}: {problem}" for problem in problems], detail=error.detail)

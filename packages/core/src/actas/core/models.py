@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
 
 from actas.core.secret import Secret
 
@@ -166,10 +167,11 @@ class AuditEvent:
     """One line of the minutes. Carries no token, no parameter value and no result."""
 
     source: str
-    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``."""
+    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, or ``audit`` itself when it works again."""
     outcome: Outcome
     action: str
     request_id: str = ""
+    provider: str | None = None
     issuer: str | None = None
     subject: str | None = None
     username: str | None = None
@@ -186,3 +188,39 @@ class AuditEvent:
     duration_ms: float | None = None
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     event_id: str = field(default_factory=new_id)
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        *,
+        source: str,
+        action: str,
+        outcome: Outcome,
+        request_id: str,
+        tool: str | None = None,
+        code: str | None = None,
+        reason: str | None = None,
+        receipt: Receipt | None = None,
+        duration_ms: float | None = None,
+    ) -> Self:
+        """An event about ``session``: what of it belongs into the minutes is said here and nowhere else."""
+        return cls(
+            source=source,
+            outcome=outcome,
+            action=action,
+            request_id=request_id,
+            provider=session.provider,
+            issuer=session.issuer,
+            subject=session.subject,
+            username=session.username,
+            role=session.role,
+            client_id=session.client_id,
+            actors=tuple(actor.subject for actor in session.actors),
+            session_id=session.session_id,
+            tool=tool,
+            code=code,
+            reason=reason,
+            receipt=receipt,
+            duration_ms=duration_ms,
+        )

@@ -1,10 +1,11 @@
 """The road: the one way from a session to a downstream system. READ THIS FIRST.
 
 Every tool goes through :meth:`Pipeline.delegate` (a module's action) or :meth:`Pipeline.call` (a
-function of one's own), and both are the same eight steps::
+function of one's own), and both are the same steps::
 
-    authorize ─▶ validate parameters ─▶ name the principal ─▶ carry out, within the deadline
-              ─▶ demand a receipt ─▶ compare its identity with the principal ─▶ audit ─▶ result
+    can it be recorded? ─▶ start the clock ─▶ authorize ─▶ validate parameters ─▶ name the principal
+      ─▶ carry out, within the deadline ─▶ demand a receipt ─▶ compare its identity with the principal
+      ─▶ audit ─▶ result
 
 Whatever happens on the way is one of our errors, is in the minutes, and says nothing private.
 """
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from actas.core.audit import Audit, NullSink
+from actas.core.audit import Audit
 from actas.core.authorization import authorize
 from actas.core.errors import (
     ActasError,
@@ -76,13 +77,13 @@ class Pipeline:
     def __init__(
         self,
         registry: DelegationRegistry,
-        audit: Audit | None = None,
+        audit: Audit,
         *,
         validator: Validator = construct,
         timeout: float = 30.0,
     ) -> None:
         self.registry = registry
-        self.audit = audit or Audit(NullSink())
+        self.audit = audit
         self._validate = validator
         self._timeout = timeout
 
@@ -143,7 +144,7 @@ class Pipeline:
                 await self._record(session, action, road, started, outcome=Outcome.CANCELLED)
                 raise
             # A defect of a module or a tool, sys.exit() and a cancellation of its own making included.
-            logger.error("request %s: %s raised %s", _current_request(), action.name, places(error))
+            logger.error("request %s: %s raised %s", current_request(), action.name, places(error))
             wrapped = InternalError(detail=f"{type(error).__name__} in {action.name}")
             await self._record(session, action, road, started, error=wrapped)
             raise wrapped from None
@@ -160,7 +161,7 @@ class Pipeline:
             action=action,
             parameters=self._validate(action, parameters),
             deadline=started + timeout,
-            request_id=_current_request(),
+            request_id=current_request(),
         )
         principal = road.principal(session)
         if not isinstance(principal, str) or not principal:  # pyright: ignore[reportUnnecessaryIsInstance] -- foreign code
@@ -213,7 +214,8 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _current_request() -> str:
+def current_request() -> str:
+    """The id of the request being served; empty outside of one."""
     return request_id.get("")
 
 
@@ -228,18 +230,12 @@ def _event(
     receipt: Receipt | None = None,
     ms: float | None = None,
 ) -> AuditEvent:
-    return AuditEvent(
+    return AuditEvent.of(
+        session,
         source=source,
-        outcome=outcome or (error.outcome if error else Outcome.SUCCESS),
         action=action,
-        request_id=_current_request(),
-        issuer=session.issuer,
-        subject=session.subject,
-        username=session.username,
-        role=session.role,
-        client_id=session.client_id,
-        actors=tuple(actor.subject for actor in session.actors),
-        session_id=session.session_id,
+        outcome=outcome or (error.outcome if error else Outcome.SUCCESS),
+        request_id=current_request(),
         tool=tool,
         code=error.code if error else None,
         reason=error.detail if error else None,

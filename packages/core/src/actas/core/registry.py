@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 
-from actas.core.errors import ActasError, ConfigurationError, UnknownAction, places
+from actas.core.errors import ActasError, ConfigurationError, UnknownAction, places, under
 from actas.core.models import Action, Health
 from actas.core.protocols import DelegationModule
 
@@ -74,7 +74,7 @@ class DelegationRegistry:
                 await module.initialize()
             except ActasError as error:
                 await self.destroy_all()
-                raise ConfigurationError(f"delegation.modules.{name}: {error.message}", detail=error.detail) from error
+                raise under(f"delegation.modules.{name}", error) from error
             except BaseException:
                 await self.destroy_all()
                 raise

@@ -1,6 +1,6 @@
 """The MCP server: door, guard, tools.
 
-What is listed here is public. The way of a request: :mod:`actas.mcp.http` (who is it?),
+What is listed here is public. The way of a request: :mod:`actas.mcp.door` (who is it?),
 :mod:`actas.mcp.endpoint` (the MCP protocol), :mod:`actas.mcp.guard` (what may he see and call?),
 :mod:`actas.core.pipeline` (carry it out as him).
 """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from actas.core import Action, DelegationCall, Pipeline
+from actas.core import Action, DelegationCall, Pipeline, Session
 from actas.core.authorization import entitled
 from actas.core.errors import InvalidParameters
 from actas.mcp.tools import Tool
@@ -18,8 +18,13 @@ class HealthCheck:
 
 
 async def _user_info(call: DelegationCall, pipeline: Pipeline) -> dict[str, object]:
-    session = call.session
+    return describe(call.session)
+
+
+def describe(session: Session) -> dict[str, object]:
+    """A session as JSON, without its token and its other claims."""
     return {
+        "provider": session.provider,
         "issuer": session.issuer,
         "subject": session.subject,
         "username": session.username,

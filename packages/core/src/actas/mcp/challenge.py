@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from actas.core import AuthenticationError, InsufficientScope, SessionRejected
+from actas.core import AuditUnavailable, AuthenticationError, InsufficientScope, SessionRejected
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,6 +53,10 @@ class Challenges:
         needed = " ".join(sorted(error.scopes))
         attributes = {"error": error.code, "error_description": error.message, "scope": needed}
         return self._refuse(403, attributes, error.code, error.message)
+
+    def unavailable(self, error: AuditUnavailable) -> Refusal:
+        """503: what cannot be recorded is not done."""
+        return self._refuse(503, None, error.code, error.message)
 
     def _refuse(self, status: int, attributes: dict[str, str] | None, code: str, message: str) -> Refusal:
         body = orjson.dumps({"error": code, "error_description": message})

@@ -175,7 +175,9 @@ def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problem
         if not isinstance(kind_name, str) or not isinstance(prefix, str):
             problems.add(path, "kind and prefix must be strings")
             continue
-        if tools is not None and not all(isinstance(tool, str) for tool in _list(tools) or [None]):
+        if tools is not None and not (
+            isinstance(tools, list) and all(isinstance(tool, str) for tool in cast("list[object]", tools))
+        ):
             problems.add(f"{path}.tools", "must be a list of the plug-in's action names")
             continue
         kind = _kind(plugins.module_kind, kind_name, plugins, path, problems)

@@ -22,15 +22,15 @@ from opentelemetry import trace
 from starlette.authentication import AuthCredentials
 from starlette.requests import ClientDisconnect
 
-from actas.core import ActasError, InsufficientScope, Session, UnknownAction
-from actas.mcp.challenge import Challenges
+from actas.core import AuditUnavailable, InsufficientScope, Session, UnknownAction
+from actas.mcp.challenge import Challenges, Refusal
+from actas.mcp.door import Message, Receive, Scope, Send, respond
 from actas.mcp.encoding import encode
 from actas.mcp.guard import Guard
-from actas.mcp.http import Message, Receive, Scope, Send, respond
 
 _SESSION = "actas.session"
-_STEP_UP = "actas.step_up"
-"""Keys in the ASGI scope: who calls, and the scopes that a call turned out to need."""
+_REFUSAL = "actas.refusal"
+"""Keys in the ASGI scope: who calls, and what the door has to answer in the SDK's place."""
 
 LIST_HINT = {"ttlMs": 60_000, "cacheScope": "private"}
 """A client may keep its list of tools for a minute, and for nobody else (MCP 2026-07-28, caching)."""
@@ -87,7 +87,8 @@ class McpEndpoint:
         return self._manager.run()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
-        """Serve one request as ``session``. A call that needs more scopes becomes an HTTP 403.
+        """Serve one request as ``session``. A call that needs more scopes becomes an HTTP 403, one that cannot be
+        recorded a 503.
 
         There are no sessions to end and no streams to open, so POST is all there is (2025-11-25, Transports).
         """
@@ -103,10 +104,9 @@ class McpEndpoint:
             nonlocal held_back
             if held_back:
                 return
-            needed = scope.get(_STEP_UP)
-            if needed is not None and message["type"] == "http.response.start":
+            refusal = cast("Refusal | None", scope.get(_REFUSAL))
+            if refusal is not None and message["type"] == "http.response.start":
                 held_back = True
-                refusal = self._challenges.step_up(cast("InsufficientScope", needed))
                 await respond(send, refusal.status, refusal.headers, refusal.body)
                 return
             await send(message)
@@ -133,12 +133,13 @@ class McpEndpoint:
         try:
             result = await self._guard.call(_session_of(context), params.name, arguments)
         except InsufficientScope as error:
-            _scope_of(context)[_STEP_UP] = error
+            _scope_of(context)[_REFUSAL] = self._challenges.step_up(error)
             raise MCPError(types.INVALID_REQUEST, error.message) from error
+        except AuditUnavailable as error:
+            _scope_of(context)[_REFUSAL] = self._challenges.unavailable(error)
+            raise MCPError(types.INTERNAL_ERROR, error.message) from error
         except UnknownAction as error:
             raise MCPError(types.INVALID_PARAMS, error.message) from error
-        except ActasError as error:
-            raise MCPError(types.INTERNAL_ERROR, error.message) from error
         plain = json.loads(encode(result))  # the SDK looks into it, so fragments will not do
         return cast("types.CallToolResult", plain)  # it takes the wire form as well
 

@@ -1,6 +1,6 @@
 """What a caller sees, and what happens when he calls it. A tool he may not see does not exist.
 
-Both the SDK's way and the short way (:mod:`actas.mcp.entry`) come through here.
+Both the SDK's way and the short way (:mod:`actas.mcp.short_way`) come through here.
 """
 
 import logging
@@ -12,6 +12,7 @@ import orjson
 
 from actas.core import (
     ActasError,
+    AuditUnavailable,
     ConfigurationError,
     DelegationResult,
     Effect,
@@ -24,7 +25,7 @@ from actas.core import (
 )
 from actas.core.authorization import entitled
 from actas.core.errors import places
-from actas.core.pipeline import request_id
+from actas.core.pipeline import current_request
 from actas.mcp.encoding import encode
 from actas.mcp.schema import adapter, json_schema
 from actas.mcp.tools import Tool
@@ -100,22 +101,22 @@ class Guard:
         Raises:
             UnknownAction: there is no such tool, for this caller. Recorded.
             InsufficientScope: he may use it with more scopes. Recorded.
-            AuditUnavailable: the call of an unknown tool cannot be recorded.
+            AuditUnavailable: it cannot be recorded.
         """
         tool = self.view(session).tools.get(name)
         if tool is None:
             raise await self._unknown(session, name)
         try:
             result = await tool.run(self.pipeline, session, arguments)
-        except InsufficientScope:
-            raise
+        except (InsufficientScope, AuditUnavailable):
+            raise  # not the tool's answer, but the door's
         except ActasError as error:
             return failed(error)
         try:
             return succeeded(result)
         except (TypeError, ValueError) as error:
             # The downstream did what it was asked, and the minutes say so; only the answer is lost.
-            logger.error("request %s: what %s returned is no JSON: %s", request_id.get(""), name, places(error))
+            logger.error("request %s: what %s returned is no JSON: %s", current_request(), name, places(error))
             return failed(InternalError())
 
     async def _unknown(self, session: Session, name: str) -> ActasError:
@@ -146,13 +147,13 @@ def succeeded(result: DelegationResult) -> dict[str, Any]:
         "structuredContent": orjson.Fragment(structured),
         "isError": False,
         "resultType": "complete",
-        "_meta": {RECEIPT_KEY: orjson.Fragment(encode(shown)), REQUEST_KEY: request_id.get("")},
+        "_meta": {RECEIPT_KEY: orjson.Fragment(encode(shown)), REQUEST_KEY: current_request()},
     }
 
 
 def failed(error: ActasError) -> dict[str, Any]:
     """A ``CallToolResult`` with ``isError``: code and safe message, and the request id to quote."""
-    request = request_id.get("")
+    request = current_request()
     message = str(error.message).encode(errors="replace").decode()  # a plug-in's, perhaps with half a character
     return {
         "content": [{"type": "text", "text": f"{message} (code {error.code}, request {request})"}],

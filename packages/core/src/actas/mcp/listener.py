@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from actas.core import ConfigurationError
-from actas.mcp.http import Door
+from actas.mcp.door import Door
 
 HEAD_BYTES = 65_536
 """Bytes of a request's line and headers, without its token, or of what else comes between two pieces of its body."""

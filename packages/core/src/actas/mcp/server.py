@@ -2,39 +2,35 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from actas.core import (
-    ActasError,
     Audit,
     AuditSink,
     ConfigurationError,
     DelegationModule,
     DelegationRegistry,
-    JsonLinesSink,
-    NullSink,
     Pipeline,
     Session,
 )
-from actas.core.errors import places
+from actas.http import HttpClient
+from actas.mcp.assembly import allowed_hosts, bracketed, created
+from actas.mcp.assembly import audit_sink as configured_sink
+from actas.mcp.assembly import configuration as read
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
 from actas.mcp.challenge import Challenges
-from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
+from actas.mcp.door import Door, Endpoint, metadata_document, metadata_url
 from actas.mcp.endpoint import McpEndpoint, traced
-from actas.mcp.entry import ShortWay
 from actas.mcp.guard import Guard
-from actas.mcp.http import Door, Endpoint, metadata_document, metadata_url
 from actas.mcp.listener import Listener, listen, wait_for_signal
 from actas.mcp.schema import validate_parameters
-from actas.mcp.settings import McpSettings, Settings, is_loopback
+from actas.mcp.settings import Settings
+from actas.mcp.short_way import ShortWay
 from actas.mcp.tools import Tool, module_tools
 from actas.oauth.authentication import Authenticator
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +63,19 @@ class MCPOAuthServer:
     def __init__(
         self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
     ) -> None:
-        made = _configuration(configuration)
+        made = read(configuration)
         self.settings = made.settings
-        audit = Audit(_audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure)
+        audit = Audit(configured_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure)
         registry = DelegationRegistry()
         pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
         auth = made.settings.auth
+        self._http = HttpClient(auth.http)
         authenticator = Authenticator(
-            auth.trusted_idps, auth.permissions, cache_size=auth.token_cache_entries, cache_ttl=auth.token_cache_seconds
+            auth.trusted_idps,
+            auth.permissions,
+            http=self._http,
+            cache_size=auth.token_cache_entries,
+            cache_ttl=auth.token_cache_seconds,
         )
         self.core_context = CoreContext(registry, pipeline, audit, authenticator)
         self._guard = Guard(pipeline)
@@ -83,7 +84,7 @@ class MCPOAuthServer:
         self._released = False
         self._running: Listener | None = None
         for module in made.modules:
-            self.register_delegation_module(module.name, _created(module), prefix=module.prefix, tools=module.tools)
+            self.register_delegation_module(module.name, created(module), prefix=module.prefix, tools=module.tools)
 
     def register_delegation_module(
         self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
@@ -132,14 +133,14 @@ class MCPOAuthServer:
         where = metadata_url(resource)
         scopes = self._guard.scopes()
         challenges = Challenges(where, scopes)
-        allowed_hosts = _allowed_hosts(settings, resource)
+        hosts = allowed_hosts(settings, resource)
         sdk = McpEndpoint(
             name=settings.server_name,
             version=settings.version,
             instructions=settings.instructions,
             guard=self._guard,
             challenges=challenges,
-            allowed_hosts=allowed_hosts,
+            allowed_hosts=hosts,
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
         )
@@ -147,7 +148,7 @@ class MCPOAuthServer:
         endpoint: Endpoint = (
             sdk
             if traced()
-            else ShortWay(sdk, self._guard, challenges, server_info=sdk.server_info, allowed_hosts=allowed_hosts)
+            else ShortWay(sdk, self._guard, challenges, server_info=sdk.server_info, allowed_hosts=hosts)
         )
 
         @contextlib.asynccontextmanager
@@ -187,6 +188,7 @@ class MCPOAuthServer:
         finally:
             try:
                 await context.authenticator.aclose()
+                await self._http.aclose()
             finally:
                 await context.audit.sink.close()
 
@@ -200,7 +202,7 @@ class MCPOAuthServer:
         """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
         if self._running is None:
             raise RuntimeError("the server is not running: call start() first")
-        return f"http://{_bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+        return f"http://{bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
 
     async def start(self) -> None:
         """Listen, and return when requests are served.
@@ -247,52 +249,3 @@ class MCPOAuthServer:
             raise ConfigurationError(
                 "modules and tools are registered before the server starts: what callers see is fixed then"
             )
-
-
-def _allowed_hosts(settings: McpSettings, resource: str) -> list[str]:
-    """How clients may call us: as ``resource`` has it, with and without its scheme's own port; and where we listen."""
-    parts = urlsplit(resource)
-    name = _bracketed(parts.hostname or "")
-    own_port = 443 if parts.scheme == "https" else 80
-    port = parts.port or own_port
-    called = [f"{name}:{port}", name] if port == own_port else [f"{name}:{port}"]
-    listening = ["127.0.0.1:*", "localhost:*", "[::1]:*"] if is_loopback(settings.host) else []
-    return [*called, f"{_bracketed(settings.host)}:*", *listening, *settings.allowed_hosts]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _configuration(given: Path | str | Mapping[str, object] | Settings) -> Configuration:
-    match given:
-        case Settings():
-            if given.delegation.modules or given.plugins or given.auth.audit.kind != JSONL:
-                raise ConfigurationError("Settings name no plug-ins: give the configuration as a mapping")
-            return Configuration(settings=given)
-        case Path() | str():
-            return parse(read_file(Path(given)))
-        case _:
-            return parse(given)
-
-
-def _created(module: ConfiguredModule) -> DelegationModule:
-    try:
-        return module.kind.create(module.name, module.settings)
-    except ActasError as error:
-        raise ConfigurationError(f"delegation.modules.{module.name}: {error.message}", detail=error.detail) from error
-    except Exception as error:  # a plug-in's defect, whose text may repeat a setting
-        logger.error("creating the module %s raised %s", module.name, places(error))
-        raise ConfigurationError(
-            f"delegation.modules.{module.name}: the plug-in failed with {type(error).__name__}"
-        ) from None
-
-
-def _audit_sink(made: Configuration) -> AuditSink:
-    audit = made.settings.auth.audit
-    if not audit.enabled:
-        return NullSink()
-    if made.audit_sink is not None:
-        kind, settings = made.audit_sink
-        return kind.create(settings)
-    return JsonLinesSink(None if audit.path is None else Path(audit.path))

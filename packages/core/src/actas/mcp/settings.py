@@ -3,10 +3,12 @@
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
 from urllib.parse import urlsplit
 
 from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
+from actas.http import HttpSettings
 from actas.oauth.settings import TrustedIssuer
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -23,7 +25,7 @@ class McpSettings:
 
     server_name: str = "actas"
     """The name that clients show."""
-    version: str = "0.1.0"
+    version: str = field(default_factory=lambda: installed_version("actas"))
     """The version that clients show."""
     instructions: str | None = None
     """What a model should know before it uses the tools."""
@@ -93,6 +95,8 @@ class AuthSettings:
     """What each role may do."""
     audit: AuditSettings = field(default_factory=AuditSettings)
     """The minutes."""
+    http: HttpSettings = field(default_factory=HttpSettings)
+    """How the providers are asked for their keys."""
     token_cache_seconds: float = 60.0
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000
@@ -117,7 +121,7 @@ class DelegationSettings:
     modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
     `prefix` the tools' prefix (likewise), `tools` the actions that become tools (all where it is left
-    out); all other keys are the plug-in's own settings."""
+    out, none for `[]`); all other keys are the plug-in's own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

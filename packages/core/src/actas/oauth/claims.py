@@ -52,7 +52,7 @@ def name_or_none(value: object, claim: str) -> str | None:
     if value is None:
         return None
     if not is_name(value):
-        raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=f"{Reason.MALFORMED_CLAIM}: {claim}")
+        raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=claim)
     return cast(str, value)
 
 
@@ -64,7 +64,7 @@ def demanded_name(value: object, claim: str) -> str:
     """
     name = name_or_none(value, claim)
     if name is None:
-        raise AuthenticationError(Reason.MISSING_CLAIM, detail=f"{Reason.MISSING_CLAIM}: {claim}")
+        raise AuthenticationError(Reason.MISSING_CLAIM, detail=claim)
     return name
 
 
@@ -82,7 +82,7 @@ def scopes_of(value: object) -> frozenset[str]:
         items = cast(list[object], value)
         if all(isinstance(item, str) for item in items):
             return frozenset(scope for item in cast(list[str], items) for scope in item.split())
-    raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=f"{Reason.MALFORMED_CLAIM}: scope")
+    raise AuthenticationError(Reason.MALFORMED_CLAIM, detail="scope")
 
 
 def actors_of(value: object) -> tuple[Actor, ...]:
@@ -94,7 +94,7 @@ def actors_of(value: object) -> tuple[Actor, ...]:
     chain: list[Actor] = []
     while value is not None:
         if not isinstance(value, dict) or len(chain) == MAX_ACTORS:
-            raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=f"{Reason.MALFORMED_CLAIM}: act")
+            raise AuthenticationError(Reason.MALFORMED_CLAIM, detail="act")
         link = cast(dict[str, object], value)
         chain.append(Actor(subject=demanded_name(link.get("sub"), "act"), issuer=name_or_none(link.get("iss"), "act")))
         value = link.get("act")

@@ -158,7 +158,7 @@ class TokenPolicy:
         self._types = frozenset(map(canonical_type, rules.token_types))
         self._parties = frozenset(issuer.authorized_parties)
         self._tolerance = rules.clock_tolerance
-        self._max_age = rules.max_token_age
+        self._max_age = rules.max_token_age or None
         self._require_nbf = rules.require_nbf
         self._max_bytes = rules.max_token_bytes
 
@@ -179,7 +179,7 @@ class TokenPolicy:
         claims = token.claims
         if not is_name(claims.get("sub")):
             reason = Reason.MISSING_CLAIM if claims.get("sub") is None else Reason.MALFORMED_CLAIM
-            raise AuthenticationError(reason, detail=f"{reason}: sub")
+            raise AuthenticationError(reason, detail="sub")
         if self._parties:
             self._check_party(claims)
         return self._check_times(claims, now)
@@ -234,7 +234,7 @@ def _time(claims: dict[str, object], name: str, demanded: bool) -> float:
     if (type(value) is int or type(value) is float) and 0 <= value <= _LATEST_TIME:
         return value
     if name in claims:
-        raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=f"{Reason.MALFORMED_CLAIM}: {name}")
+        raise AuthenticationError(Reason.MALFORMED_CLAIM, detail=name)
     if demanded:
-        raise AuthenticationError(Reason.MISSING_CLAIM, detail=f"{Reason.MISSING_CLAIM}: {name}")
+        raise AuthenticationError(Reason.MISSING_CLAIM, detail=name)
     return 0.0

@@ -1,6 +1,6 @@
 """Whom to trust, and what to take from their tokens."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
 from actas.core.roles import RoleMappings
@@ -43,9 +43,9 @@ class ClaimMappings:
     """Path of the token's scopes: a string divided by spaces, or a list. None: `scope`, else `scp`."""
 
     def __post_init__(self) -> None:
-        for name in ("user_id", "username", "roles", "legacy_username", "scopes"):
-            if getattr(self, name) == "":
-                raise ValueError(f"{name} must name a claim, not be empty")
+        for each in fields(self):
+            if getattr(self, each.name) == "":
+                raise ValueError(f"{each.name} must name a claim, not be empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ class TokenRules:
 
     clock_tolerance: float = 60.0
     """Seconds by which the provider's clock and this server's may differ, 0 to 300. Applies to `exp`, `nbf`, `iat`."""
-    max_token_age: float | None = 3600.0
-    """Seconds since `iat` after which a token is refused, whatever its `exp` says. None: only `exp` counts, and
-    `iat` may be absent."""
+    max_token_age: float = 3600.0
+    """Seconds since `iat` after which a token is refused, whatever its `exp` says. 0: only `exp` counts, and `iat` may
+    be absent."""
     require_nbf: bool = False
     """Refuse tokens without `nbf`."""
     token_types: list[str] = field(default_factory=lambda: ["at+jwt"])
@@ -68,8 +68,8 @@ class TokenRules:
     def __post_init__(self) -> None:
         if not 0 <= self.clock_tolerance <= 300:
             raise ValueError("clock_tolerance must be 0 to 300 seconds; set the clocks right instead of going beyond")
-        if self.max_token_age is not None and not self.max_token_age > 0:
-            raise ValueError("max_token_age must be greater than 0 seconds, or absent for no limit")
+        if not self.max_token_age >= 0:
+            raise ValueError("max_token_age must be a number of seconds, or 0 for no limit")
         if not self.token_types or not all(self.token_types):
             raise ValueError("token_types must name at least one typ, such as at+jwt")
         if not 256 <= self.max_token_bytes <= _MAX_TOKEN_BYTES:

@@ -20,7 +20,7 @@ from actas.core import (
     Session,
 )
 from actas.core.models import new_id
-from actas.core.pipeline import construct
+from actas.mcp.schema import validate_parameters
 
 T = TypeVar("T")
 
@@ -111,15 +111,13 @@ def harmless(kit: ModuleKit, action: Action) -> object:
     """The kit's parameters for ``action``, as its dataclass."""
     if action.name not in kit.parameters:
         raise AssertionError(f"the kit has no parameters for the action {action.name!r}")
-    return construct(action, kit.parameters[action.name])
+    return validate_parameters(action, kit.parameters[action.name])
 
 
 def a_call(kit: ModuleKit, session: Session, action: Action, parameters: object) -> DelegationCall:
     """A call that has the kit's patience."""
     deadline = time.monotonic() + kit.patience
-    return DelegationCall(
-        session=session, action=action, parameters=parameters, deadline=deadline, request_id=new_id()
-    )
+    return DelegationCall(session=session, action=action, parameters=parameters, deadline=deadline, request_id=new_id())
 
 
 async def ask(
@@ -135,4 +133,4 @@ def road_to(module: DelegationModule, timeout: float = 30.0) -> tuple[Pipeline, 
     """A real pipeline with the module registered as :data:`NAME`, and what it records."""
     registry, sink = DelegationRegistry(), MemorySink()
     registry.register(NAME, module)
-    return Pipeline(registry, Audit(sink), timeout=timeout), sink
+    return Pipeline(registry, Audit(sink), validator=validate_parameters, timeout=timeout), sink

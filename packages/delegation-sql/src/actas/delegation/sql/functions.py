@@ -55,7 +55,7 @@ READ_FUNCTIONS = frozenset(
     format_type has_any_column_privilege has_column_privilege has_database_privilege has_schema_privilege
     has_sequence_privilege has_table_privilege has_type_privilege obj_description pg_column_size
     pg_get_constraintdef pg_get_expr pg_get_indexdef pg_get_partkeydef pg_get_serial_sequence
-    pg_get_viewdef pg_has_role pg_indexes_size pg_input_is_valid pg_relation_size pg_size_bytes pg_size_pretty
+    pg_get_viewdef pg_has_role pg_indexes_size pg_relation_size pg_size_bytes pg_size_pretty
     pg_table_is_visible pg_table_size pg_total_relation_size pg_typeof row_security_active session_user
     shobj_description to_regclass to_regnamespace to_regrole to_regtype version
     """.split()

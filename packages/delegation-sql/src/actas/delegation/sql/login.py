@@ -12,6 +12,8 @@ from actas.delegation.sql.settings import SqlSettings
 
 _PING_SECONDS = 3
 _NOBODY = "actas_health_check"
+_CLIENT_CHECK_MILLISECONDS = "1000"
+"""A statement that we gave up ends in this time, even where its cancel was lost."""
 
 
 class Login:
@@ -101,7 +103,7 @@ def _options(settings: SqlSettings) -> str:
         "default_transaction_isolation": "read committed",
         "statement_timeout": str(int(settings.limits.seconds * 1000)),
         "idle_in_transaction_session_timeout": str(int(settings.limits.seconds * 1000) + 10_000),
-        "client_connection_check_interval": "1000",  # a statement that we gave up ends even where its cancel was lost
+        "client_connection_check_interval": _CLIENT_CHECK_MILLISECONDS,
         "jit": "off",  # while the compiler is being loaded, PostgreSQL 15 loses a cancel
         "client_min_messages": "error",
         "DateStyle": "ISO, YMD",

@@ -29,6 +29,7 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.mcp.challenge import Challenges, Headers, Refusal
 from actas.oauth.authentication import Authenticator
+from actas.oauth.reasons import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +119,8 @@ class Door:
             else:
                 await self._endpoint(scope, receive, send, session)
         except AuditUnavailable as error:
-            body = orjson.dumps({"error": error.code, "error_description": error.message})
-            await respond(send, 503, [(b"content-type", b"application/json")], body)
+            refusal = self._challenges.unavailable(error)
+            await respond(send, refusal.status, refusal.headers, refusal.body)
         finally:
             request_id.reset(context)
 
@@ -157,18 +158,12 @@ class Door:
     async def _record_session(self, session: Session) -> None:
         """Authenticated but admitted to nothing is another event than not authenticated."""
         await self._audit.record(
-            AuditEvent(
+            AuditEvent.of(
+                session,
                 source="auth",
                 outcome=Outcome.REFUSED if session.rejected else Outcome.SUCCESS,
                 action="authenticate",
                 request_id=request_id.get(),
-                issuer=session.issuer,
-                subject=session.subject,
-                username=session.username,
-                role=session.role,
-                client_id=session.client_id,
-                actors=tuple(actor.subject for actor in session.actors),
-                session_id=session.session_id,
                 code=SessionRejected.code if session.rejected else None,
                 reason=session.rejection_reason,
             )
@@ -216,7 +211,7 @@ def bearer_token(headers: Headers) -> bytes | None:
     for name, value in headers:
         if name == b"authorization":
             if found is not None:
-                raise AuthenticationError("malformed", detail="several Authorization headers")
+                raise AuthenticationError(Reason.MALFORMED, detail="several Authorization headers")
             found = value
     if found is None:
         return None
@@ -225,7 +220,7 @@ def bearer_token(headers: Headers) -> bytes | None:
         return None
     token = token.strip(b" ")
     if not token or not token.isascii():
-        raise AuthenticationError("malformed", detail="no token after Bearer")
+        raise AuthenticationError(Reason.MALFORMED, detail="no token after Bearer")
     return token
 
 
