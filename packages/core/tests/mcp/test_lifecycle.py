@@ -24,6 +24,7 @@ from actas.core import (
     Pipeline,
 )
 from actas.mcp import AuditSettings, AuthSettings, MCPOAuthServer, Settings, Tool, create_delegation_tool
+from actas.mcp.listener import listen
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, Mode, Serve, Stage, Toy, request, settings_for
@@ -351,3 +352,8 @@ async def test_serve_runs_until_cancelled(server: MCPOAuthServer) -> None:
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert not server.is_running
+
+
+def test_answers_leave_at_once_and_do_not_wait_for_more() -> None:
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # without it asyncio leaves Nagle's algorithm on

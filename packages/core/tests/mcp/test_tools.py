@@ -210,3 +210,17 @@ async def test_methods_that_we_do_not_serve_are_not_found(stage: Stage) -> None:
     for method in ("resources/list", "prompts/list", "logging/setLevel", "no/such"):
         answer = await stage.post(stage.token(), method)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601), method
+
+
+async def test_thousands_of_wrong_parameters_are_refused_without_being_looked_at_one_by_one(stage: Stage) -> None:
+    token = stage.token()
+    unknown = {f"p{number}": 0 for number in range(9_000)}
+    for arguments, told in (
+        ({**unknown, **{f"q{number}": 0 for number in range(9_000)}}, "more than 10000 values"),
+        ({"text": "x", "value": [[]] * 200_000}, "more than 10000 values"),
+        ({"text": "x", **unknown}, "there are 9000 problems"),
+    ):
+        answer = (await stage.call(token, "toy-say", arguments)).json()["result"]["structuredContent"]
+        assert answer["error"]["code"] == "invalid_parameters"
+        assert told in answer["error"]["message"]
+        assert len(answer["error"]["message"]) < 500

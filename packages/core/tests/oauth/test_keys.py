@@ -1,5 +1,6 @@
 """Where keys come from, how long they live, and what a stranger or an outage can do to them. Real HTTP throughout."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
@@ -195,6 +196,23 @@ async def test_an_unreachable_provider_does_not_stop_the_start_or_the_other_prov
         ("demo", True, 4),
     ]
     assert reports[0].problem
+
+
+async def test_a_slow_provider_holds_up_one_caller_and_not_the_others(
+    idp: IdentityProvider, make: Make, clock: Clock
+) -> None:
+    authenticator = make(idp.trusted(keys_refresh_interval=300))
+    await authenticator.authenticate(idp.issue())
+    clock.now += 301
+    idp.delay = 1.0
+    tokens = [idp.issue() for _ in range(5)]
+    first = asyncio.ensure_future(authenticator.authenticate(tokens.pop()))
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(0.5):
+        for token in tokens:
+            await authenticator.authenticate(token)
+    assert not first.done()
+    await first
 
 
 async def test_a_caller_who_hangs_up_does_not_spoil_the_fetch_for_the_others(

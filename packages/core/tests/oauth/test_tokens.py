@@ -92,6 +92,7 @@ async def test_types_of_older_providers_may_be_allowed_but_id_tokens_still_do_no
     await authenticator.authenticate(idp.issue(headers={"typ": None}))
     assert await refused(authenticator, idp.issue()) == "wrong_type"
     others: list[dict[str, object]] = [{"typ": "ID"}, {"typ": "Refresh"}, {"at_hash": "x"}, {"events": {}}]
+    others.append({"nonce": "n-0S6_WzA2Mj", "client_id": None})
     for claims in others:
         assert await refused(authenticator, idp.issue(headers={"typ": "JWT"}, claims=claims)) == "wrong_type"
 

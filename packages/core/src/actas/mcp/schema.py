@@ -8,7 +8,7 @@ field's docstring as its description.
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -27,6 +27,8 @@ _CONFIG = ConfigDict(
 )
 _MOST_PROBLEMS = 5
 """Problems named to a model that sent bad parameters; it wrote the names, so they are cut too."""
+_MOST_VALUES = 10_000
+"""Values in one call's parameters, at any depth. More would keep everybody waiting while they are validated."""
 
 _LONGEST_KEY = 64
 """Characters of one key that are repeated in a message."""
@@ -67,10 +69,14 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
     Raises:
         InvalidParameters: naming the fields that do not fit, never a value.
     """
+    if _more_values_than(_MOST_VALUES, parameters):
+        raise InvalidParameters(
+            f"The parameters have more than {_MOST_VALUES} values. Send fewer.", detail="too many values"
+        )
     try:
         return adapter(action.parameters).validate_python(parameters)
     except ValidationError as error:
-        problems = [f"{_path(problem['loc'])}: {_text(problem)}" for problem in error.errors(include_input=False)]
+        problems = _first_problems(error)
     except (ValueError, RecursionError):
         problems = ["the parameters are nested too deeply or are not JSON"]
     told = "; ".join(problems[:_MOST_PROBLEMS])
@@ -79,6 +85,30 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
         f"The parameters do not fit: {told}{more}. Compare them with the tool's schema.",
         detail=told,
     )
+
+
+def _first_problems(error: ValidationError) -> list[str]:
+    """pydantic tells all or nothing, and all of thousands takes longer than the validation did."""
+    if error.error_count() > 100 * _MOST_PROBLEMS:
+        return [f"there are {error.error_count()} problems"]
+    return [f"{_path(problem['loc'])}: {_text(problem)}" for problem in error.errors(include_input=False)]
+
+
+def _more_values_than(most: int, value: object) -> bool:
+    waiting, count = [value], 0
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            inner: Collection[object] = cast("Mapping[str, object]", part).values()
+        elif isinstance(part, list):
+            inner = cast("list[object]", part)
+        else:
+            continue
+        count += len(inner)
+        if count > most:
+            return True
+        waiting.extend(inner)
+    return False
 
 
 class Problems(list[str]):

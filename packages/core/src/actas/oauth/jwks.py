@@ -170,9 +170,12 @@ class KeySource:
         return key
 
     async def refresh(self) -> bool:
-        """Fetch the keys where they are due. Returns whether they are fresh now; never raises."""
+        """Fetch the keys where they are due. Returns whether they are fresh now; never raises.
+
+        One caller waits for a slow provider; meanwhile the others go on with the keys at hand.
+        """
         now = self._clock()
-        if self._due(now) and not (self._failures and self._lock.locked() and self._usable(now)):
+        if self._due(now) and not (self._lock.locked() and self._usable(now)):
             async with self._lock:
                 if self._due(self._clock()):
                     await self._attempt()

@@ -196,6 +196,8 @@ class TokenPolicy:
             raise AuthenticationError(Reason.WRONG_TYPE)
         if any(name in claims for name in _CLAIMS_OF_OTHER_KINDS):
             raise AuthenticationError(Reason.WRONG_TYPE)
+        if "nonce" in claims and stated != "Bearer":  # an ID token's; older Keycloaks also put it beside typ: Bearer
+            raise AuthenticationError(Reason.WRONG_TYPE)
 
     def _check_party(self, claims: dict[str, object]) -> None:
         stated = [claims[name] for name in ("client_id", "azp") if claims.get(name) is not None]
