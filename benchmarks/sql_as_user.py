@@ -113,7 +113,7 @@ def _peer(settings: SqlSettings) -> AsyncConnectionPool[AsyncConnection]:
 
 async def _compare(settings: SqlSettings, pairs: int) -> tuple[float, float, float]:
     """Median milliseconds plain and as the user, and the median ratio."""
-    module = SqlDelegation("db", settings)
+    module = SqlDelegation(settings)
     session = Session(
         issuer="i", subject="a", username="alice", provider="p", legacy_username="alice",
         permissions=frozenset({"sql:read"}),
@@ -163,7 +163,7 @@ def _gate(repetitions: int) -> None:
         for _ in range(repetitions):
             gate = Gate()
             start = time.perf_counter()
-            gate.check(statement, Level.READ)
+            gate.check(statement, Level.SQL_READ)
             times.append(time.perf_counter() - start)
         print(f"gate, {name:28} {statistics.median(times) * 1e6:6.0f} µs, nothing remembered   target <= 150")
 

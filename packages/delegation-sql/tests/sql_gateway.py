@@ -78,7 +78,7 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway_to(settings: SqlSettings, **changes: object) -> AsyncGenerator[Gateway]:
-    module = SqlDelegation("db", replace(settings, **changes))
+    module = SqlDelegation(replace(settings, **changes))
     await module.initialize()
     try:
         yield Gateway(module)

@@ -9,16 +9,16 @@ from sql_gateway import ALL, Gateway
 
 from actas.core.errors import ActasError, DownstreamUnavailable
 from actas.delegation.sql.failures import StatementRefused
-from actas.delegation.sql.frame import Bounds, Statement, run
 from actas.delegation.sql.gate import Gate
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.login import Login
 from actas.delegation.sql.settings import SqlSettings
+from actas.delegation.sql.transaction import Bounds, Statement, run_as
 from actas.delegation.sql.wire import Wire
 
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
-BOUNDS = Bounds(100, 100_000, 5.0)
+BOUNDS = Bounds(100_000, 5.0)
 WHAT_IS_BOBS = """
 SELECT (SELECT md5(string_agg(n::text, ',' ORDER BY id)) FROM notes n WHERE owner = 'bob'),
     (SELECT string_agg(secret, ',') FROM bobs),
@@ -39,13 +39,13 @@ UPDATE notes SET owner = 'alice' WHERE owner <> 'bob';
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if attack not in READABLE])
 def test_the_gate_refuses_the_attack_to_a_reader(attack: str) -> None:
     with pytest.raises(StatementRefused):
-        Gate().check(attack, Level.READ)
+        Gate().check(attack, Level.SQL_READ)
 
 
 @pytest.mark.parametrize("attack", NEVER)
 def test_the_gate_refuses_the_attack_at_the_highest_level(attack: str) -> None:
     with pytest.raises(StatementRefused):
-        Gate().check(attack, Level.ALL)
+        Gate().check(attack, Level.ADMIN)
 
 
 @pytest.mark.parametrize("attack", READABLE)
@@ -73,9 +73,9 @@ async def test_without_the_gate_the_attack_stays_alice(
     connection = await Login(settings).connect("alice")
     try:
         wire = Wire(connection)
-        hostile = Statement(attack, read_only=read_only, may_leave_traces=not read_only)
+        hostile = Statement(attack, 100, read_only=read_only, may_leave_traces=not read_only)
         with contextlib.suppress(ActasError, psycopg.Error):
-            answer = await run(wire, "alice", hostile, BOUNDS)
+            answer = await run_as(wire, "alice", hostile, BOUNDS)
             assert "SECRET of bob" not in str(answer.page)
         if wire.idle:
             try:
@@ -95,9 +95,10 @@ async def _is_still_alice(wire: Wire) -> None:
     look = Statement(
         "SELECT current_setting('search_path'), current_setting('row_security'), "
         "current_setting('standard_conforming_strings'), current_setting('request.jwt.claims', true), "
-        "array(SELECT DISTINCT owner::text FROM public.notes), current_setting('role')"
+        "array(SELECT DISTINCT owner::text FROM public.notes), current_setting('role')",
+        100,
     )
-    answer = await run(wire, "alice", look, BOUNDS)
+    answer = await run_as(wire, "alice", look, BOUNDS)
     assert (answer.session_user, answer.current_user) == ("alice", "alice")
     ((search_path, row_security, strings, claims, owners, role),) = answer.page.rows
     assert (search_path, row_security, strings) == ('pg_catalog, "public", pg_temp', "on", "on")

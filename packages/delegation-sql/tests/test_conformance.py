@@ -24,8 +24,8 @@ class TestSqlDelegation(ModuleConformance):
     @pytest.fixture
     def kit(self, settings: SqlSettings) -> ModuleKit:
         return ModuleKit(
-            make=lambda: SqlDelegation("sql", settings),
-            make_dead=lambda: SqlDelegation("sql", SqlSettings(host="/nonexistent", database="app")),
+            make=lambda: SqlDelegation(settings),
+            make_dead=lambda: SqlDelegation(SqlSettings(host="/nonexistent", database="app")),
             alice=ALICE,
             bob=replace(ALICE, subject="u-2", username="bob", legacy_username="bob"),
             parameters={

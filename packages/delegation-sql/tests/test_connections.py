@@ -1,15 +1,16 @@
 """The pool: whose connections there are, how many, how long, and what happens when the server goes away."""
 
 import asyncio
+from dataclasses import replace
 
 import psycopg
 import pytest
-from sql_gateway import Gateway, gateway_to
+from sql_gateway import Gateway, gateway_to, settings_for
 
 from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import LimitSettings, PoolSettings, SqlSettings
-from actas.testing.postgres import PostgresServer
+from actas.testing.postgres import DebianPostgres, PostgresServer
 
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
@@ -177,3 +178,12 @@ async def test_the_environment_cannot_change_where_and_how_we_connect(
         assert shown == [["alice", "app", "2026-01-31", "ü€"]]
         assert await gateway.value("SELECT count(*) FROM notes") == 2
         assert (await gateway.module.health_check()).healthy
+
+
+async def test_a_server_that_another_authority_vouches_for_is_unhealthy(debian_postgres: DebianPostgres) -> None:
+    trusted = settings_for(debian_postgres)
+    assert trusted.tls
+    ours = str(debian_postgres.gateway.certificate)
+    for tls, healthy in ((trusted.tls, True), (replace(trusted.tls, ca_file=ours), False)):
+        async with gateway_to(replace(trusted, tls=tls)) as gateway:
+            assert (await gateway.module.health_check()).healthy is healthy

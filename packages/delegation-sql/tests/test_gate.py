@@ -89,7 +89,7 @@ TRUNCATE t, u RESTART IDENTITY
 ALTER TABLE t DROP COLUMN a
 ALTER TABLE t DROP CONSTRAINT c
 """.strip().splitlines()
-BY_LEVEL = {Level.READ: READS, Level.WRITE: WRITES, Level.ADMIN: ADMINS, Level.ALL: ALLS}
+BY_LEVEL = {Level.SQL_READ: READS, Level.SQL_WRITE: WRITES, Level.SQL_ADMIN: ADMINS, Level.ADMIN: ALLS}
 CASES = [(statement, level) for level, statements in BY_LEVEL.items() for statement in statements]
 
 
@@ -109,23 +109,41 @@ def test_a_statement_passes_from_its_own_level_on_and_not_below(statement: str, 
         ("SELECT 1;\n RESET ROLE", "Send exactly one statement: there are 2."),
         ("", "Send exactly one statement: there are 0."),
         ("-- nothing", "Send exactly one statement: there are 0."),
-        ("RESET ROLE", "Refused: VARIABLE SET at line 1, column 1 is not allowed at level sql-read."),
+        (
+            "RESET ROLE",
+            "Refused: VARIABLE SET at line 1, column 1 is not allowed at your level, sql-read. No level allows it.",
+        ),
         (
             "SELECT 'äö€',\n  set_config('role', 'bob', true)",
-            "Refused: the function set_config at line 2, column 3 is not allowed at level sql-read.",
+            "Refused: the function set_config at line 2, column 3 is not allowed at your level, sql-read. "
+            "No level allows it.",
         ),
         ("SELECT 1 FROM", "Not valid PostgreSQL: syntax error."),
         ("SELECT 'ä', FROM WHERE", "Not valid PostgreSQL: syntax error at line 1, column 13."),
         (
             "SELECT 1 OPERATOR(pg_catalog.+) 2",
-            "Refused: a schema-qualified operator at line 1, column 10 is not allowed at level sql-read.",
+            "Refused: a schema-qualified operator at line 1, column 10 is not allowed at your level, sql-read. "
+            "No level allows it.",
         ),
-        ("DROP TABLE x", "Refused: DROP at line 1, column 1 is not allowed at level sql-read."),
+        (
+            "DROP TABLE x",
+            "Refused: DROP at line 1, column 1 is not allowed at your level, sql-read. It needs the level admin.",
+        ),
+        (
+            "SELECT nextval('s')",
+            "Refused: the function nextval at line 1, column 8 is not allowed at your level, sql-read. "
+            "It needs the level sql-write.",
+        ),
+        (
+            "SELECT 1::serial",
+            "Refused: the type serial at line 1, column 11 is not allowed at your level, sql-read. "
+            "It needs the level sql-admin.",
+        ),
     ],
 )
 def test_a_refusal_says_what_and_where(statement: str, message: str) -> None:
     with pytest.raises(StatementRefused) as refused:
-        Gate().check(statement, Level.READ)
+        Gate().check(statement, Level.SQL_READ)
     assert refused.value.message == message
     assert refused.value.code == "sql_statement_refused"
 
@@ -138,33 +156,33 @@ def test_a_refusal_repeats_nothing_of_the_statement_but_plain_function_and_type_
         "SECRET",
     ):
         with pytest.raises(StatementRefused) as refused:
-            Gate().check(statement, Level.READ)
+            Gate().check(statement, Level.SQL_READ)
         assert "SECRET" not in refused.value.message
 
 
 def test_what_the_settings_allow_passes() -> None:
     gate = Gate(["own.sum_up", "helper"], ["mood"], ["<=>"])
-    assert gate.check("SELECT own.sum_up(1), 'x'::mood, a <=> b FROM t", Level.READ).calls_allowed_functions
-    assert gate.check("SELECT helper()", Level.READ).calls_allowed_functions
-    assert not gate.check("SELECT lower('x')", Level.READ).calls_allowed_functions
+    assert gate.check("SELECT own.sum_up(1), 'x'::mood, a <=> b FROM t", Level.SQL_READ).calls_allowed_functions
+    assert gate.check("SELECT helper()", Level.SQL_READ).calls_allowed_functions
+    assert not gate.check("SELECT lower('x')", Level.SQL_READ).calls_allowed_functions
     for statement in ("SELECT sum_up(1)", "SELECT other.helper()", "SELECT 'x'::own.mood", "SELECT a <#> b FROM t"):
         with pytest.raises(StatementRefused):
-            gate.check(statement, Level.READ)
+            gate.check(statement, Level.SQL_READ)
 
 
 def test_a_verdict_is_remembered_for_its_level_only() -> None:
     gate = Gate()
     statement = "DELETE FROM notes"
     for _ in range(2):
-        assert gate.check(statement, Level.WRITE)
+        assert gate.check(statement, Level.SQL_WRITE)
         with pytest.raises(StatementRefused):
-            gate.check(statement, Level.READ)
+            gate.check(statement, Level.SQL_READ)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     gate = Gate()
     for number in range(2000):
-        gate.check(f"SELECT {number}", Level.READ)
+        gate.check(f"SELECT {number}", Level.SQL_READ)
     assert len(gate._remembered) <= 512
 
 
@@ -184,7 +202,7 @@ def test_what_is_remembered_is_bounded() -> None:
 )
 def test_a_deeply_nested_statement_is_judged_or_refused_but_breaks_nothing(statement: str) -> None:
     try:
-        Gate().check(statement, Level.READ)
+        Gate().check(statement, Level.SQL_READ)
     except StatementRefused:
         pass
 
@@ -192,13 +210,13 @@ def test_a_deeply_nested_statement_is_judged_or_refused_but_breaks_nothing(state
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))
 def test_any_text_in_a_literal_stays_a_literal(text: str) -> None:
     quoted, name = text.replace("'", "''"), text.replace('"', '""') or "x"
-    assert Gate().check(f"SELECT '{quoted}' AS \"{name}\"", Level.READ).needs is Level.READ
+    assert Gate().check(f"SELECT '{quoted}' AS \"{name}\"", Level.SQL_READ).needs is Level.SQL_READ
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60))
 def test_any_text_at_all_is_judged_or_refused(text: str) -> None:
     for statement in (text, f"SELECT {text}"):
         try:
-            Gate().check(statement, Level.READ)
+            Gate().check(statement, Level.SQL_READ)
         except StatementRefused as refused:
             assert refused.message.isprintable()

@@ -1,5 +1,7 @@
 """The entry point, the settings, and what importing costs."""
 
+import asyncio
+import socket
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -10,6 +12,9 @@ import pytest
 from actas.core.errors import ConfigurationError
 from actas.core.models import Effect
 from actas.core.protocols import DelegationModule
+from actas.core.registry import HEALTH_TIMEOUT
+from actas.delegation.sql import probe
+from actas.delegation.sql.levels import Level
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.plugin import actas_module_kinds
 from actas.delegation.sql.settings import LevelSettings, LimitSettings, PoolSettings, SqlSettings, TlsSettings
@@ -35,7 +40,7 @@ def test_the_plugin_offers_one_kind_that_makes_a_delegation_module() -> None:
 
 
 def test_the_actions_become_the_expected_tools_behind_the_read_permission() -> None:
-    actions = SqlDelegation("db", replace(SOCKET, levels=LevelSettings(read="may:look"))).actions
+    actions = SqlDelegation(replace(SOCKET, levels=LevelSettings(sql_read="may:look"))).actions
     assert [(action.name, action.tool or action.name) for action in actions] == [
         ("query", "delegate"),
         ("schema", "schema"),
@@ -65,13 +70,13 @@ def test_the_actions_become_the_expected_tools_behind_the_read_permission() -> N
         (replace(SOCKET, pool=PoolSettings(total=0)), "pool.total"),
         (replace(SOCKET, limits=LimitSettings(seconds=-1)), "limits.seconds"),
         (replace(SOCKET, limits=LimitSettings(seconds=float("nan"))), "limits.seconds"),
-        (replace(SOCKET, levels=LevelSettings(write="sql:read")), "levels"),
-        (replace(SOCKET, levels=LevelSettings(write="")), "levels"),
+        (replace(SOCKET, levels=LevelSettings(sql_write="sql:read")), "levels"),
+        (replace(SOCKET, levels=LevelSettings(sql_write="")), "levels"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_with_their_path(settings: SqlSettings, path: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        SqlDelegation("db", settings)
+        SqlDelegation(settings)
     assert any(problem.startswith(path) for problem in refused.value.problems)
 
 
@@ -82,19 +87,71 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
         path.chmod(0o644)
     tls = TlsSettings(ca_file=str(paths[0]), certificate_file=str(paths[1]), key_file=str(paths[2]))
     with pytest.raises(ConfigurationError, match="chmod 600"):
-        SqlDelegation("db", replace(SOCKET, host="db.test", tls=tls))
+        SqlDelegation(replace(SOCKET, host="db.test", tls=tls))
 
 
 @pytest.mark.parametrize("name", ["PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO"])
 def test_an_environment_that_libpq_obeys_before_us_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "evil")
     with pytest.raises(ConfigurationError, match=name):
-        SqlDelegation("db", SOCKET)
+        SqlDelegation(SOCKET)
 
 
 @pytest.mark.anyio
 async def test_a_server_that_is_not_there_stops_no_start_and_shows_in_health() -> None:
-    module = SqlDelegation("db", replace(SOCKET, host="/nonexistent"))
+    module = SqlDelegation(replace(SOCKET, host="/nonexistent"))
     await module.initialize()
     assert not (await module.health_check()).healthy
     await module.destroy()
+
+
+def test_a_level_is_called_the_same_in_messages_settings_and_code() -> None:
+    assert [level.label for level in Level] == ["sql-read", "sql-write", "sql-admin", "admin"]
+    assert [level.setting for level in Level] == [field.name for field in fields(LevelSettings)]
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for level in Level:
+        permission = getattr(LevelSettings(), level.setting)
+        assert f"| `{level.label}` | `{permission}` (`levels.{level.setting}`) |" in readme
+
+
+@pytest.mark.anyio
+async def test_a_server_that_takes_connections_and_says_nothing_is_unhealthy_in_time_and_stops_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert probe.PROBE_SECONDS < HEALTH_TIMEOUT
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / ".s.PGSQL.5432"))
+        silent.listen()
+        asked = asyncio.create_task(SqlDelegation(replace(SOCKET, host=str(tmp_path))).health_check())
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        assert not asked.done()
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            assert not (await asked).healthy
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("said", "healthy"),
+    [
+        (b"R\0\0\0\x08\0\0\0\0", True),
+        (b"E\0\0\0\x12SFATAL\0C28000\0", True),
+        (b"E\0\0\0\x12SFATAL\0C57P03\0", False),
+        (b"E\xff\xff\xff\xffSFATAL", False),
+        (b"E\0\0\0\x01", False),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"", False),
+    ],
+    ids=["asks", "refuses nobody", "starting", "too long", "too short", "no PostgreSQL", "hangs up"],
+)
+async def test_only_a_server_that_would_let_somebody_in_is_healthy(tmp_path: Path, said: bytes, healthy: bool) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, str(tmp_path / ".s.PGSQL.5432")):
+        health = await SqlDelegation(replace(SOCKET, host=str(tmp_path))).health_check()
+    assert health.healthy is healthy

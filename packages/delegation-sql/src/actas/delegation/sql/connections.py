@@ -27,8 +27,6 @@ class Link:
     wire: Wire
     opened: float
     used: float
-    reusable: bool = False
-    """Set by whoever used it, when it is known to be clean."""
 
     def stale(self, now: float, lifetime: float) -> bool:
         """Whether it must not be used: too old, broken, or the server said something, which then is good-bye."""
@@ -73,7 +71,7 @@ class ConnectionPool:
     async def lend(self, user: str, seconds: float) -> AsyncGenerator[Link]:
         """A connection of ``user``'s own, waited for at most ``seconds``.
 
-        It is kept afterwards only where it was marked reusable and is idle; else what it does is
+        It is kept afterwards only where its wire is idle, which no spoilt one is; else what it does is
         cancelled on the server, and it is closed.
 
         Raises:
@@ -81,12 +79,11 @@ class ConnectionPool:
             LoginRefused, DownstreamUnavailable: see ``connect``.
         """
         link = await self._acquire(user, seconds)
-        link.reusable = False
         try:
             yield link
         finally:
             link.used = time.monotonic()
-            if link.reusable and link.wire.idle and not self._closed:
+            if link.wire.idle and not self._closed:
                 self._idle[link] = None
                 self._schedule()
                 self._next()

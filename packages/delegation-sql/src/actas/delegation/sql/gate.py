@@ -1,4 +1,5 @@
-"""What a statement may do, decided on PostgreSQL's own parse tree: every node is walked, and what is unknown refused.
+"""What a statement may do, decided on PostgreSQL's own parse tree: every node is walked, and a node, field, function,
+operator or type that :mod:`.grammar` and :mod:`.allowlists` do not list is refused.
 
 The database decides by itself what the user may see; the gate keeps a model from doing what no tool
 call should do, whatever the user's rights: switch roles, change settings, call functions with
@@ -14,7 +15,7 @@ from typing import Any
 
 from pglast.parser import ParseError, parse_sql_json  # pyright: ignore[reportMissingTypeStubs] -- compiled
 
-from actas.delegation.sql import functions
+from actas.delegation.sql import allowlists
 from actas.delegation.sql.failures import StatementRefused
 from actas.delegation.sql.grammar import (
     ALTERABLE,
@@ -29,6 +30,7 @@ from actas.delegation.sql.grammar import (
     STATEMENTS,
 )
 from actas.delegation.sql.levels import Level
+from actas.delegation.sql.positions import place
 
 Node = dict[str, Any]  # Any: the parser's JSON
 _CACHED_STATEMENTS = 512
@@ -89,8 +91,9 @@ class _Names:
 
 
 class _Unfit(Exception):
-    def __init__(self, construct: str) -> None:
+    def __init__(self, construct: str, needs: Level | None = None) -> None:
         self.construct = construct
+        self.needs = needs
 
 
 def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
@@ -98,7 +101,7 @@ def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
         tree: Node = json.loads(parse_sql_json(statement))
     except ParseError as error:
         found = re.search(r"at index (\d+)", str(error))
-        return _Refusal(f"Not valid PostgreSQL: syntax error{_place(statement, found and int(found[1]))}.")
+        return _Refusal(f"Not valid PostgreSQL: syntax error{place(statement, found and int(found[1]))}.")
     except RecursionError:
         return _Refusal("The statement is nested too deeply.")
     statements = tree.get("stmts", [])
@@ -112,19 +115,10 @@ def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
         walk.through(kind, root)
     except _Unfit as unfit:
         characters = len(statement.encode()[: walk.location].decode(errors="ignore"))
-        where = _place(statement, characters)
-        return _Refusal(f"Refused: {unfit.construct}{where} is not allowed at level {level.label}.")
+        where = place(statement, characters)
+        needs = "No level allows it." if unfit.needs is None else f"It needs the level {unfit.needs.label}."
+        return _Refusal(f"Refused: {unfit.construct}{where} is not allowed at your level, {level.label}. {needs}")
     return Verdict(walk.needs, walk.calls_allowed_functions)
-
-
-def place(statement: str, character: int) -> str:
-    """``at line 2, column 7`` for the 0-based index ``character`` of ``statement``."""
-    before = statement[:character]
-    return f"at line {before.count(chr(10)) + 1}, column {character - before.rfind(chr(10))}"
-
-
-def _place(statement: str, character: int | None) -> str:
-    return "" if character is None else f" {place(statement, character)}"
 
 
 class _Walk:
@@ -133,7 +127,7 @@ class _Walk:
     def __init__(self, level: Level, names: _Names) -> None:
         self._level = level
         self._names = names
-        self.needs = Level.READ
+        self.needs = Level.SQL_READ
         self.location = 0
         self.calls_allowed_functions = False
 
@@ -151,9 +145,11 @@ class _Walk:
                 continue
             self.location = node.get("location") or self.location
             rule = GRAMMAR.get(kind)
-            if rule is None or rule[0] > self._level:
+            if rule is None:
                 raise _Unfit(_words(kind))
             level, fields = rule
+            if level > self._level:
+                raise _Unfit(_words(kind), level)
             if level > self.needs:
                 self.needs = level
             check = _CHECKS.get(kind)
@@ -168,19 +164,19 @@ class _Walk:
 
     def _require(self, level: Level, construct: str) -> None:
         if level > self._level:
-            raise _Unfit(construct)
+            raise _Unfit(construct, level)
         if level > self.needs:
             self.needs = level
 
     def function(self, node: Node) -> None:
         name = _dotted(node["funcname"])
         bare = name.removeprefix("pg_catalog.")
-        if bare in functions.READ_FUNCTIONS:
+        if bare in allowlists.READ_FUNCTIONS:
             return
         if name in self._names.functions:
             self.calls_allowed_functions = True
-        elif bare in functions.WRITE_FUNCTIONS:
-            self._require(Level.WRITE, f"the function {bare}")
+        elif bare in allowlists.WRITE_FUNCTIONS:
+            self._require(Level.SQL_WRITE, f"the function {bare}")
         else:
             raise _Unfit(f"the function {name}" if _PLAIN_NAME.fullmatch(name) else "a function")
 
@@ -191,16 +187,16 @@ class _Walk:
             if len(parts) != 1:
                 raise _Unfit("a schema-qualified operator")
             symbol = _dotted(parts).replace(" ", "_")
-            if symbol not in functions.OPERATORS and symbol not in self._names.operators:
+            if symbol not in allowlists.OPERATORS and symbol not in self._names.operators:
                 raise _Unfit("an operator that is not PostgreSQL's own")
 
     def type_name(self, node: Node) -> None:
         name = _dotted(node.get("names", ()))
         bare = name.removeprefix("pg_catalog.")
-        if bare in functions.TYPES or name in self._names.types:
+        if bare in allowlists.TYPES or name in self._names.types:
             return
-        if bare in functions.SERIAL_TYPES and self._level >= Level.ADMIN:
-            return
+        if bare in allowlists.SERIAL_TYPES:
+            return self._require(Level.SQL_ADMIN, f"the type {bare}")
         raise _Unfit(f"the type {name}" if _PLAIN_NAME.fullmatch(name) else "a type")
 
     def column(self, node: Node) -> None:

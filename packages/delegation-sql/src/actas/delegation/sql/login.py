@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 
-from psycopg import AsyncConnection, Error, pq
+from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 
 from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.failures import LoginRefused
+from actas.delegation.sql.probe import Probe
 from actas.delegation.sql.settings import SqlSettings
 
-_PING_SECONDS = 3
-_NOBODY = "actas_health_check"
 _CLIENT_CHECK_MILLISECONDS = "1000"
 """A statement that we gave up ends in this time, even where its cancel was lost."""
 
@@ -22,6 +21,7 @@ class Login:
     def __init__(self, settings: SqlSettings) -> None:
         self._parameters = _parameters(settings)
         self._seconds = settings.pool.connect_seconds
+        self.probe = Probe(settings)
         self.method = "login:peer" if settings.unix_socket else "login:certificate"
 
     async def connect(self, user: str) -> AsyncConnection:
@@ -39,19 +39,9 @@ class Login:
             raise DownstreamUnavailable(detail="connecting took too long") from None
         except Error as error:
             private = str(error)
-        if "too many" in private or "remaining connection slots" in private or not await self.answers():
+        if "too many" in private or "remaining connection slots" in private or not await self.probe.answers():
             raise DownstreamUnavailable(detail=private)
         raise LoginRefused(detail=private)
-
-    async def answers(self) -> bool:
-        """Whether the server accepts connections. Bounded in time; logs in as nobody."""
-        conninfo = make_conninfo(**self._parameters, user=_NOBODY, connect_timeout=_PING_SECONDS)
-        try:
-            async with asyncio.timeout(2 * _PING_SECONDS):
-                ping = await asyncio.to_thread(pq.PGconn.ping, conninfo.encode())
-        except TimeoutError:
-            return False
-        return ping == pq.Ping.OK
 
 
 def _parameters(settings: SqlSettings) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The delegation module: statement, gate, the user's own connection, one flight, a receipt."""
+"""The delegation module: statement, gate, the user's own connection, one flight, a receipt.
+
+Nothing is connected before somebody calls: there is no account of the module's own to log in with.
+"""
 
 import asyncio
 import time
@@ -20,7 +23,6 @@ from actas.delegation.sql import catalog
 from actas.delegation.sql.actions import ListTables, Query, TableDetails, actions
 from actas.delegation.sql.connections import ConnectionPool
 from actas.delegation.sql.failures import StatementFailed
-from actas.delegation.sql.frame import Answer, Bounds, Statement, run
 from actas.delegation.sql.gate import Gate
 from actas.delegation.sql.levels import Level, Levels
 from actas.delegation.sql.login import Login
@@ -28,6 +30,7 @@ from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
 from actas.delegation.sql.settings import SqlSettings, check
+from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
 _OLDEST_LIBPQ = 170000
 _MOST_TABLES = 500
@@ -40,13 +43,12 @@ class SqlDelegation:
         ConfigurationError: the settings make no sense, or their files are missing.
     """
 
-    def __init__(self, name: str, settings: SqlSettings) -> None:
+    def __init__(self, settings: SqlSettings) -> None:
         check(settings)
         if pq.version() < _OLDEST_LIBPQ:
             raise ConfigurationError("libpq 17 or later is needed: install psycopg[binary]")
-        self.name = name
         self._limits = settings.limits
-        self._actions = actions(settings.levels.read)
+        self._actions = actions(settings.levels.sql_read)
         self._levels = Levels(settings.levels)
         self._principals = Principals(settings)
         self._gate = Gate(settings.allowed_functions, settings.allowed_types, settings.allowed_operators)
@@ -59,9 +61,9 @@ class SqlDelegation:
         return self._actions
 
     async def initialize(self) -> None:
-        """Nothing to connect: there is no service account, so nobody logs in before a user calls.
+        """Does nothing, which is right for a module with nothing to open, fetch or agree on before somebody calls.
 
-        A server that does not answer shows in :meth:`health_check`, and comes back by itself.
+        A server that does not answer stops no start: it shows in :meth:`health_check`, and comes back by itself.
         """
 
     def principal(self, session: Session) -> str:
@@ -69,8 +71,8 @@ class SqlDelegation:
         return self._principals.of(session)
 
     async def health_check(self) -> Health:
-        """Ask the server whether it takes connections. Logs in as nobody; at most a few seconds."""
-        if await self._login.answers():
+        """Ask the server whether it takes connections. Logs in as nobody; 4 s at most."""
+        if await self._login.probe.answers():
             return Health(healthy=True)
         return Health(healthy=False, message="The database does not answer.")
 
@@ -95,31 +97,31 @@ class SqlDelegation:
         parameters = call.parameters
         match parameters:
             case Query():
-                answer = await self._run(principal, call, self._judged(parameters, level))
+                answer = await self._on_own_connection(principal, call, self._judged(parameters, level))
                 data = _query_data(answer.page, self._limits.bytes)
             case ListTables():
-                answer = await self._run(principal, call, self._listing(parameters))
+                answer = await self._on_own_connection(principal, call, self._listing(parameters))
                 data = _tables_data(answer.page, parameters)
             case TableDetails():
-                answer = await self._run(principal, call, self._details(parameters))
+                answer = await self._on_own_connection(principal, call, self._details(parameters))
                 data = _details_data(answer.page)
             case _:
                 raise UnknownAction
         return DelegationResult(data=data, receipt=self._receipt(answer))
 
     def _judged(self, query: Query, level: Level) -> Statement:
-        if len(query.sql) > self._limits.statement_bytes:
+        # Half a surrogate pair can be counted too; bind() refuses it.
+        if len(query.sql.encode(errors="surrogatepass")) > self._limits.statement_bytes:
             raise InvalidParameters(f"sql: longer than {self._limits.statement_bytes} bytes.")
         bound = bind(query.sql, query.params, most_bytes=self._limits.parameter_bytes)
-        if len(bound.text.encode()) > self._limits.statement_bytes:
-            raise InvalidParameters(f"sql: longer than {self._limits.statement_bytes} bytes.")
         verdict = self._gate.check(bound.text, level)
-        only_reads = verdict.needs is Level.READ
+        only_reads = verdict.needs is Level.SQL_READ
         return Statement(
             bound.text,
+            self._limits.rows,
             bound.values,
             bound.types,
-            read_only=level is Level.READ or (only_reads and not verdict.calls_allowed_functions),
+            read_only=level is Level.SQL_READ or (only_reads and not verdict.calls_allowed_functions),
             may_leave_traces=verdict.calls_allowed_functions or not only_reads,
         )
 
@@ -135,19 +137,15 @@ class SqlDelegation:
     def _own(self, text: str, values: Mapping[str, object]) -> Statement:
         """A statement of ours: it needs no gate, and a READ ONLY transaction all the same."""
         bound = bind(text, values, most_bytes=self._limits.parameter_bytes)
-        return Statement(bound.text, bound.values, bound.types)
+        return Statement(bound.text, _MOST_TABLES + 1, bound.values, bound.types)
 
-    async def _run(self, principal: str, call: DelegationCall, statement: Statement) -> Answer:
+    async def _on_own_connection(self, principal: str, call: DelegationCall, statement: Statement) -> Answer:
         seconds = call.remaining(time.monotonic())
-        most_rows = self._limits.rows if isinstance(call.parameters, Query) else _MOST_TABLES + 1
         try:
+            # The pipeline has a timeout of its own; this one is for those who call the module without it.
             async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
-                bounds = Bounds(most_rows, self._limits.bytes, left)
-                link.reusable = True
-                answer = await run(link.wire, principal, statement, bounds)
-                link.reusable = answer.reusable
-                return answer
+                return await run_as(link.wire, principal, statement, Bounds(self._limits.bytes, left))
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:

@@ -61,16 +61,16 @@ class LimitSettings:
 class LevelSettings:
     """Which permission gives which level. The session's highest level decides; each includes those below it.
 
-    Whoever lacks `read` does not see the tools at all: give it to everybody who has another one.
+    Whoever lacks `sql_read` does not see the tools at all: give it to everybody who has another one.
     """
 
-    read: str = "sql:read"
+    sql_read: str = "sql:read"
     """SELECT, VALUES, WITH and EXPLAIN, in a READ ONLY transaction."""
-    write: str = "sql:write"
+    sql_write: str = "sql:write"
     """Also INSERT, UPDATE, DELETE, MERGE and SELECT … FOR UPDATE."""
-    admin: str = "sql:admin"
+    sql_admin: str = "sql:admin"
     """Also CREATE and ALTER of tables, indexes, views, sequences and schemas; nothing that drops."""
-    all: str = "admin"
+    admin: str = "admin"
     """Also DROP and TRUNCATE."""
 
 

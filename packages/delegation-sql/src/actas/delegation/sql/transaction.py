@@ -20,7 +20,7 @@ from psycopg.pq.abc import PGresult
 
 from actas.core.errors import DelegationError, DownstreamUnavailable, IdentityMismatch, LimitExceeded
 from actas.delegation.sql.failures import from_sqlstate, leaves_connection_clean
-from actas.delegation.sql.gate import place
+from actas.delegation.sql.positions import place
 from actas.delegation.sql.results import Page, RowCollector
 from actas.delegation.sql.wire import Wire
 
@@ -43,6 +43,7 @@ class Statement:
     """What is to run."""
 
     text: str
+    most_rows: int
     values: Sequence[bytes | None] = ()
     types: Sequence[int] = ()
     read_only: bool = True
@@ -53,9 +54,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What it may take."""
+    """What any statement may take."""
 
-    rows: int
     bytes: int
     seconds: float
 
@@ -67,8 +67,6 @@ class Answer:
     session_user: str
     current_user: str
     page: Page
-    reusable: bool
-    """Whether the connection can serve another call. False: something is still on its way."""
 
 
 class _Failed(Exception):
@@ -76,10 +74,10 @@ class _Failed(Exception):
         self.result = result
 
 
-async def run(wire: Wire, principal: str, statement: Statement, bounds: Bounds) -> Answer:
+async def run_as(wire: Wire, principal: str, statement: Statement, bounds: Bounds) -> Answer:
     """Run ``statement`` as ``principal``, whose own login ``wire`` is.
 
-    Afterwards the connection is reusable, where ``wire.idle`` and the answer says so.
+    Afterwards the connection can serve another call where ``wire.idle`` says so.
 
     Raises:
         IdentityMismatch: the session is somebody else's; the statement did not run.
@@ -89,7 +87,7 @@ async def run(wire: Wire, principal: str, statement: Statement, bounds: Bounds) 
     while True:
         flight = _Flight(wire, statement, bounds)
         try:
-            return await flight.run(principal)
+            return await flight.send_and_read(principal)
         except IdentityMismatch:
             wire.spoil()
             raise
@@ -107,10 +105,10 @@ async def run(wire: Wire, principal: str, statement: Statement, bounds: Bounds) 
 class _Flight:
     def __init__(self, wire: Wire, statement: Statement, bounds: Bounds) -> None:
         self._wire, self._statement, self._bounds = wire, statement, bounds
-        self._collector = RowCollector(bounds.rows, bounds.bytes)
+        self._collector = RowCollector(statement.most_rows, bounds.bytes)
         self.at_statement = False
 
-    async def run(self, principal: str) -> Answer:
+    async def send_and_read(self, principal: str) -> Answer:
         wire, statement = self._wire, self._statement
         wire.send_again(b"BEGIN READ ONLY" if statement.read_only else b"BEGIN", now=True)
         wire.send_again(b"RESET ALL", now=True)
@@ -126,12 +124,14 @@ class _Flight:
         session_user, current_user = await self._identity()
         self.at_statement = True
         status, complete = await self._rows()
+        if not complete:
+            wire.spoil()  # the rest is still on its way
         if not statement.read_only and (not complete or self._collector.truncated_by == "bytes"):
             await self._undo(complete)
         page = self._collector.page(status, complete=complete)
         if complete:
             await self._end()
-        return Answer(session_user, current_user, page, reusable=complete)
+        return Answer(session_user, current_user, page)
 
     async def _undo(self, complete: bool) -> NoReturn:
         """A write returned too much: its rows may be cut for their number, but not for their size."""
@@ -251,9 +251,7 @@ class _Flight:
         if not self.at_statement:
             return DownstreamUnavailable(detail=_private(result))
         found = result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
-        where = ""
-        if found:
-            where = place(self._statement.text, int(found) - 1)
+        where = place(self._statement.text, int(found) - 1 if found else None)
         return from_sqlstate(_sqlstate(result), where, _private(result))
 
 
