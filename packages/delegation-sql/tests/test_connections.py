@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from sql_gateway import Gateway, gateway_to, settings_for
 
-from actas.core.errors import DownstreamUnavailable
+from actas.core.errors import DelegationTimeout, DownstreamUnavailable
+from actas.delegation.sql.actions import Query
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import LimitSettings, PoolSettings, SqlSettings
 from actas.testing.postgres import DebianPostgres, PostgresServer
@@ -15,6 +16,7 @@ from actas.testing.postgres import DebianPostgres, PostgresServer
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
 SLOW = "SELECT count(*) FROM generate_series(1, 100000000000)"
+DEAF = "SELECT strpos(repeat('a', 1000000), 'b' || repeat('a', 2500))"
 BACKEND = "SELECT pid FROM pg_stat_activity WHERE usename = session_user AND state = 'active'"
 
 
@@ -187,3 +189,41 @@ async def test_a_server_that_another_authority_vouches_for_is_unhealthy(debian_p
     for tls, healthy in ((trusted.tls, True), (replace(trusted.tls, ca_file=ours), False)):
         async with gateway_to(replace(trusted, tls=tls)) as gateway:
             assert (await gateway.module.health_check()).healthy is healthy
+
+
+async def test_a_connection_counts_until_the_server_has_ended_what_it_does(settings: SqlSettings, admin: Admin) -> None:
+    async with gateway_to(settings, pool=PoolSettings(per_user=1, wait_seconds=0.2)) as gateway:
+        with pytest.raises(DelegationTimeout):
+            await gateway.call(Query(sql=DEAF), seconds=0.3)
+        with pytest.raises(PoolExhausted):
+            await gateway.query("SELECT 1")
+        for _ in range(500):
+            counted, running = gateway.module._pool.of("alice"), _logins(admin)
+            assert counted >= running
+            if not counted:
+                break
+            await asyncio.sleep(0.02)
+        assert _logins(admin) == 0
+        assert await gateway.value("SELECT 1") == 1
+
+
+async def test_a_connection_that_the_server_does_not_end_in_time_is_given_up_loudly(
+    settings: SqlSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("actas.delegation.sql.connections._GOODBYE_SECONDS", 0.1)
+    async with gateway_to(settings, pool=PoolSettings(per_user=1)) as gateway:
+        with pytest.raises(DelegationTimeout):
+            await gateway.call(Query(sql=DEAF), seconds=0.3)
+        assert await gateway.value("SELECT 1") == 1
+        assert [record.levelname for record in caplog.records if "does not stop" in record.message] == ["ERROR"]
+
+
+async def test_a_user_cannot_fill_the_queue(settings: SqlSettings) -> None:
+    pool = PoolSettings(total=1, waiting=4, waiting_per_user=2, wait_seconds=5.0)
+    async with gateway_to(settings, pool=pool, limits=LimitSettings(seconds=0.5)) as gateway:
+        tasks = [asyncio.create_task(gateway.query(SLOW)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(PoolExhausted):
+            await gateway.query("SELECT 1")
+        assert await gateway.value("SELECT 1", "bob") == 1
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -220,3 +220,51 @@ def test_any_text_at_all_is_judged_or_refused(text: str) -> None:
             Gate().check(statement, Level.SQL_READ)
         except StatementRefused as refused:
             assert refused.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT translate('a', 'b', 'c')",
+        "SELECT normalize('a')",
+        "SELECT 'a' IS NORMALIZED",
+        "SELECT btrim(body, other) FROM notes",
+        "SELECT rtrim('a', $1)",
+        "SELECT trim(LEADING repeat('a', 50000) FROM body) FROM notes",
+        f"SELECT ltrim('a', '{'b' * 33}')",
+        "SELECT array_shuffle(a) FROM t",
+        "SELECT array_sample(a, 2) FROM t",
+        "SELECT '((1,1),(2,2))'::polygon",
+        "SELECT path '((1,1),(2,2))'",
+        "SELECT '<(0,0),1>'::circle",
+        "SELECT polygon(1000000, c) FROM t",
+    ],
+)
+def test_what_no_timeout_can_end_is_refused(statement: str) -> None:
+    with pytest.raises(StatementRefused):
+        Gate().check(statement, Level.ADMIN)
+
+
+@pytest.mark.parametrize("trim", ["trim(body)", "trim(LEADING '0' FROM body)", "btrim(body, ' \t')", "rtrim(body)"])
+def test_blanks_and_a_few_written_characters_are_trimmed(trim: str) -> None:
+    Gate().check(f"SELECT {trim} FROM notes", Level.SQL_READ)
+
+
+@pytest.mark.parametrize("run", ["/**/" * 33, "/*/" * 50 + "*/" * 50, "+" * 129, "'" + "-" * 129 + "'"])
+def test_symbols_in_a_row_that_the_parser_would_be_slow_to_read_are_refused(run: str) -> None:
+    with pytest.raises(StatementRefused, match=r"more than 128 .* at line 1, column"):
+        Gate().check(f"SELECT {run}1", Level.ADMIN)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM pg_settings",
+        "SELECT setting FROM pg_catalog.pg_settings",
+        "CREATE VIEW v AS TABLE pg_settings",
+        "UPDATE pg_settings SET setting = 'bob' WHERE name = 'role'",
+    ],
+)
+def test_the_view_that_sets_settings_is_refused_in_every_statement(statement: str) -> None:
+    with pytest.raises(StatementRefused):
+        Gate().check(statement, Level.ADMIN)

@@ -1,5 +1,7 @@
 """How named parameters become bound ones."""
 
+import time
+
 import pytest
 
 from actas.core.errors import InvalidParameters
@@ -69,3 +71,15 @@ def test_bad_parameters_are_named_and_their_values_are_not(
 def test_lists_become_array_literals_whatever_is_in_them() -> None:
     bound = bind("SELECT %(a)s", {"a": ['x"y', "back\\slash", None, 1, True, ["in"], "NULL", ""]}, most_bytes=MOST)
     assert bound.values == [b'{"x\\"y","back\\\\slash",NULL,"1","t",{"in"},"NULL",""}']
+
+
+@pytest.mark.parametrize("opening", ["$", "'", '"', "e'", "$a$ $b$ '"])
+def test_what_is_never_closed_reaches_to_the_end(opening: str) -> None:
+    bound = bind(f"SELECT {'$$' if opening == '$' else opening} %(name)s", {}, most_bytes=10)
+    assert bound.text.endswith("%(name)s")
+
+
+def test_thousands_of_open_dollar_quotes_are_read_in_one_pass() -> None:
+    started = time.monotonic()
+    bind("SELECT " + " ".join(f"$q{number}$" for number in range(9000)), {}, most_bytes=10)
+    assert time.monotonic() - started < 0.5

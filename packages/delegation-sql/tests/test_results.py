@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from sql_gateway import Gateway
+from sql_gateway import Gateway, gateway_to
+
+from actas.delegation.sql.settings import LimitSettings, SqlSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +97,18 @@ PARAMETERS = [
 @pytest.mark.parametrize(("statement", "value", "expected"), PARAMETERS)
 async def test_a_parameter_is_bound(gateway: Gateway, statement: str, value: object, expected: object) -> None:
     assert await gateway.value(statement, v=value) == expected
+
+
+async def test_json_too_deep_for_its_readers_is_text(gateway: Gateway) -> None:
+    for depth in (101, 500, 5000):
+        text = "[" * depth + "]" * depth
+        assert await gateway.value(f"SELECT (repeat('[', {depth}) || repeat(']', {depth}))::json") == text
+    assert isinstance(await gateway.value("SELECT (repeat('[', 90) || repeat(']', 90))::json"), list)
+
+
+async def test_a_value_longer_than_the_limit_is_not_even_decoded(settings: SqlSettings) -> None:
+    async with gateway_to(settings, limits=LimitSettings(bytes=1000)) as gateway:
+        data = await gateway.query("SELECT n, ('[' || repeat(' ', n) || ']')::json FROM unnest(ARRAY[5, 2000]) n")
+        assert (data["rows"], data["truncated"]) == ([[5, []]], True)
+        assert "1000 bytes" in data["notice"]
+        assert len(await gateway.value("SELECT decode(repeat('00', 700), 'hex')")) == 936

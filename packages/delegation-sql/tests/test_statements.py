@@ -1,6 +1,7 @@
 """What a statement may do at each level, what it may take, and what is said when it fails."""
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from actas.core.errors import ActasError, DelegationTimeout, InvalidParameters, 
 from actas.core.models import Outcome
 from actas.delegation.sql.actions import Query
 from actas.delegation.sql.failures import DatabaseRefused, StatementFailed, StatementRefused
+from actas.delegation.sql.gate import Verdict
+from actas.delegation.sql.levels import Level
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import LimitSettings, SqlSettings
 
@@ -232,7 +235,32 @@ async def test_an_error_of_the_database_is_explained_without_its_text(
     for private in ("SECRET", "notes", "LINE", "DETAIL", "psycopg", "libpq"):
         assert private not in error.message
     assert error.outcome in (Outcome.FAILED, Outcome.REFUSED)
-    assert error.detail
+    assert f"SQLSTATE {sqlstate}" in (error.detail or "")
+
+
+async def test_the_private_part_of_an_error_names_objects_and_has_no_row_value_or_statement(gateway: Gateway) -> None:
+    taken = await gateway.value("SELECT min(id) FROM notes")
+    with pytest.raises(StatementFailed) as failed:
+        await gateway.query("INSERT INTO notes (id, body) VALUES (%(id)s, 'SECRET')", "alice", WRITE, id=taken)
+    assert failed.value.detail == ("SQLSTATE 23505, severity ERROR, schema public, table notes, constraint notes_pkey")
+    with pytest.raises(StatementFailed) as failed:
+        await gateway.query("SELECT %(number)s::int", number="SECRET")
+    assert failed.value.detail == "SQLSTATE 22P02, severity ERROR"
+
+
+async def test_a_long_statement_is_judged_beside_the_event_loop(gateway: Gateway) -> None:
+    threads = []
+    check = gateway.module._gate.check
+
+    def watched(statement: str, level: Level) -> Verdict:
+        threads.append(threading.current_thread())
+        return check(statement, level)
+
+    gateway.module._gate.check = watched
+    for blanks in (1, 9000):
+        assert await gateway.value("SELECT" + " " * blanks + "1") == 1
+    assert threads[0] is threading.main_thread()
+    assert threads[1] is not threading.main_thread()
 
 
 @pytest.mark.parametrize(

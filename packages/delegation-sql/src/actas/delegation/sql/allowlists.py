@@ -2,7 +2,8 @@
 
 Whatever is not here is refused. Left out on purpose, though PostgreSQL calls them immutable or stable:
 those that run SQL given as text (``query_to_xml`` and kin, ``ts_rewrite``), that read settings
-(``current_setting``) or files, or that tell about other sessions.
+(``current_setting``) or files, that tell about other sessions, or that work for minutes without looking
+whether they were cancelled (``translate``, ``normalize``, the geometry of paths and polygons).
 """
 
 READ_FUNCTIONS = frozenset(
@@ -18,12 +19,12 @@ READ_FUNCTIONS = frozenset(
     degrees div erf erfc exp factorial floor gamma gcd lcm lgamma ln log log10 min_scale mod pi pow power radians
     random random_normal round scale sign sin sind sinh sqrt tan tand tanh trim_scale trunc width_bucket
     ascii bit_count bit_length btrim casefold char_length character_length chr concat concat_ws convert
-    convert_from convert_to crc32 crc32c decode encode format get_bit get_byte initcap is_normalized left length
-    like_escape lower lpad ltrim md5 normalize octet_length overlay parse_ident position quote_ident
+    convert_from convert_to crc32 crc32c decode encode format get_bit get_byte initcap left length
+    like_escape lower lpad ltrim md5 octet_length overlay parse_ident position quote_ident
     quote_literal quote_nullable regexp_count regexp_instr regexp_like regexp_match regexp_matches
     regexp_replace regexp_split_to_array regexp_split_to_table regexp_substr repeat replace reverse right rpad
     rtrim set_bit set_byte sha224 sha256 sha384 sha512 similar_escape similar_to_escape split_part starts_with
-    string_to_array string_to_table strpos substr substring to_ascii to_bin to_hex to_oct translate
+    string_to_array string_to_table strpos substr substring to_ascii to_bin to_hex to_oct
     unicode_assigned unistr upper
     to_char to_date to_number to_timestamp
     age clock_timestamp date date_add date_bin date_part date_subtract date_trunc extract isfinite justify_days
@@ -31,7 +32,7 @@ READ_FUNCTIONS = frozenset(
     statement_timestamp timeofday timezone transaction_timestamp
     gen_random_uuid uuidv4 uuidv7 uuid_extract_timestamp uuid_extract_version
     array_append array_cat array_dims array_fill array_length array_lower array_ndims array_position
-    array_positions array_prepend array_remove array_replace array_reverse array_sample array_shuffle array_sort
+    array_positions array_prepend array_remove array_replace array_reverse array_sort
     array_to_json array_to_string array_upper cardinality generate_series generate_subscripts trim_array unnest
     enum_first enum_last enum_range num_nonnulls num_nulls
     json_array_elements json_array_elements_text json_array_length json_build_array json_build_object json_each
@@ -49,8 +50,7 @@ READ_FUNCTIONS = frozenset(
     plainto_tsquery querytree setweight strip to_tsquery to_tsvector ts_delete ts_filter ts_headline ts_rank
     ts_rank_cd tsquery_phrase tsvector_to_array websearch_to_tsquery
     abbrev broadcast family host hostmask inet_merge inet_same_family masklen netmask network set_masklen
-    area box center circle diagonal diameter height isclosed ishorizontal isopen isparallel isperp isvertical
-    line lseg npoints path pclose point polygon popen radius slope width
+    area box center diagonal height ishorizontal isparallel isperp isvertical line lseg point slope width
     col_description current_catalog current_database current_schema current_schemas current_user
     format_type has_any_column_privilege has_column_privilege has_database_privilege has_schema_privilege
     has_sequence_privilege has_table_privilege has_type_privilege obj_description pg_column_size
@@ -65,6 +65,9 @@ READ_FUNCTIONS = frozenset(
 WRITE_FUNCTIONS = frozenset("nextval currval lastval setval".split())
 """Functions of ``pg_catalog`` that a statement may call from the write level up."""
 
+TRIM_FUNCTIONS = frozenset("btrim ltrim rtrim".split())
+"""Functions whose time is the text's length times that of the second argument."""
+
 OPERATORS = frozenset(
     """
     !! !~ !~* !~~ !~~* # ## #- #> #>> % & && &< &<| &> * *< *<= *<> *= *> *>= + - -> ->> -|- / < <-> << <<= <<|
@@ -77,9 +80,9 @@ OPERATORS = frozenset(
 
 TYPES = frozenset(
     """
-    bit bool box bpchar bytea char cid cidr circle date datemultirange daterange float4 float8 inet int2 int4
+    bit bool box bpchar bytea char cid cidr date datemultirange daterange float4 float8 inet int2 int4
     int4multirange int4range int8 int8multirange int8range interval json jsonb jsonpath line lseg macaddr macaddr8
-    money name numeric nummultirange numrange oid path pg_lsn point polygon record regclass regconfig
+    money name numeric nummultirange numrange oid pg_lsn point record regclass regconfig
     regdictionary regnamespace regrole regtype text tid time timestamp timestamptz timetz tsmultirange tsquery
     tsrange tstzmultirange tstzrange tsvector uuid varbit varchar xid xid8 xml
     """.split()

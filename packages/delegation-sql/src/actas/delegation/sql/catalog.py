@@ -1,4 +1,7 @@
-"""The tables that a user may see, asked of the catalogue as that user: privileges decide, column by column."""
+"""The tables that a user may see, asked of the catalogue as that user: privileges decide, column by column.
+
+They run where unqualified names are PostgreSQL's own alone: see ``Statement.our_own``.
+"""
 
 _VISIBLE = """
     c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -29,8 +32,12 @@ WITH t AS (
     SELECT c.oid, n.nspname, c.relname, {_KIND} AS kind, c.reltuples
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE {_VISIBLE} AND c.relname = %(table)s
-        AND CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
-            ELSE n.nspname = %(schema)s END
+        AND n.nspname = CASE WHEN %(schema)s::text IS NOT NULL THEN %(schema)s ELSE (
+            SELECT s.nspname
+            FROM ROWS FROM (pg_catalog.unnest(%(path)s::text[])) WITH ORDINALITY p (name, position)
+                JOIN pg_catalog.pg_namespace s ON s.nspname = p.name
+                JOIN pg_catalog.pg_class r ON r.relnamespace = s.oid AND r.relname = %(table)s
+            WHERE pg_catalog.has_schema_privilege(s.oid, 'USAGE') ORDER BY p.position LIMIT 1) END
 ), a AS (
     SELECT a.attrelid, a.attnum, a.attname, a.attnotnull, a.atttypid, a.atttypmod, a.atthasdef
     FROM t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid
@@ -64,4 +71,4 @@ SELECT t.nspname AS schema, t.relname AS name, t.kind,
      WHERE i.indrelid = t.oid AND {_WHOLE}) AS indexes
 FROM t
 """  # noqa: S608 -- made of constants
-"""Parameters: table, schema (or None: looked up in the search path)."""
+"""Parameters: table, schema (or None: looked up in path), path: the schemas of the search path."""

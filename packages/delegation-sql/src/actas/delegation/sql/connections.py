@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 import select
+import socket
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,6 +19,8 @@ from actas.delegation.sql.settings import PoolSettings
 from actas.delegation.sql.wire import Wire
 
 _CANCEL_SECONDS = 3.0
+_GOODBYE_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -32,10 +37,30 @@ class Link:
         """Whether it must not be used: too old, broken, or the server said something, which then is good-bye."""
         return now - self.opened > lifetime or not self.wire.idle or _readable(self.connection.pgconn.socket)
 
+    async def part(self) -> None:
+        """Close it, and wait until the server has done so too: only then is its process free.
 
-def _readable(socket: int) -> bool:
+        Raises:
+            TimeoutError: the server still works on something that it does not stop for.
+        """
+        try:
+            end = socket.socket(fileno=os.dup(self.connection.pgconn.socket))
+        except (Error, OSError):
+            return  # it was lost already
+        finally:
+            self.connection.pgconn.finish()
+        with end:
+            end.setblocking(False)
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_WR)
+                    while await asyncio.get_running_loop().sock_recv(end, 65536):
+                        pass
+
+
+def _readable(fd: int) -> bool:
     poll = select.poll()
-    poll.register(socket, select.POLLIN)
+    poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
 
 
@@ -60,7 +85,7 @@ class ConnectionPool:
 
     @property
     def open(self) -> int:
-        """Connections there are: in use, idle, being opened and being closed."""
+        """Connections there are: in use, idle, being opened, and being closed until the server has closed them."""
         return self._count.total()
 
     def of(self, user: str) -> int:
@@ -100,7 +125,10 @@ class ConnectionPool:
         for waiter in self._waiters:
             if not waiter.turn.done():
                 waiter.turn.set_result(None)
-        await asyncio.gather(*self._farewells, return_exceptions=True)
+        if self._farewells:
+            _, late = await asyncio.wait(self._farewells, timeout=_CANCEL_SECONDS)
+            for farewell in late:
+                farewell.cancel()
 
     async def _acquire(self, user: str, seconds: float) -> Link:
         until = time.monotonic() + min(seconds, self._settings.wait_seconds)
@@ -142,7 +170,8 @@ class ConnectionPool:
         return Link(user, connection, Wire(connection), now, now)
 
     async def _wait(self, user: str, until: float, *, first: bool) -> None:
-        if len(self._waiters) >= self._settings.waiting:
+        own = sum(waiter.user == user for waiter in self._waiters)
+        if len(self._waiters) >= self._settings.waiting or own >= self._settings.waiting_per_user:
             raise PoolExhausted(detail="too many calls wait for a connection")
         waiter = _Waiter(user)
         (self._waiters.append if first else self._waiters.appendleft)(waiter)
@@ -197,6 +226,9 @@ class ConnectionPool:
             if not link.wire.idle:
                 with contextlib.suppress(Error, OSError):
                     await link.connection.cancel_safe(timeout=_CANCEL_SECONDS)
+            await link.part()
+        except TimeoutError:
+            _log.error("a statement of %s does not stop: its server process is no longer counted", link.user)
         finally:
             link.connection.pgconn.finish()
             self._forget(link.user)

@@ -94,7 +94,7 @@ _CLEAN_CLASSES = frozenset({"0A", "22", "23", "25", "2B", "3F", "40", "42", "44"
 
 
 def from_sqlstate(sqlstate: str | None, place: str, private: str) -> DelegationError:
-    """The error for ``sqlstate``. ``place``: see :mod:`.positions`; ``private`` the server's text."""
+    """The error for ``sqlstate``. ``place``: see :mod:`.positions`; ``private`` goes into the audit."""
     state = sqlstate or ""
     kind, said = _MESSAGES.get(state) or _CLASSES.get(state[:2]) or _OTHER
     message = f"The database refused or failed the statement{place} (SQLSTATE {state or 'unknown'}): {said}."

@@ -36,6 +36,9 @@ Node = dict[str, Any]  # Any: the parser's JSON
 _CACHED_STATEMENTS = 512
 _CACHED_LENGTH = 8192
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_.]{0,62}")
+_SYMBOLS = re.compile(r"[~!@#^&|`?+\-*/%<>=]{129}")
+"""PostgreSQL's lexer takes quadratic time for these in a row, comments without blanks between them included."""
+_LONGEST_TRIMMED_SET = 32
 _COLUMN_LIKE_FUNCTION = re.compile(r"pg_|lo_|dblink|set_config$|query_to_xml|ts_rewrite$|ts_stat$")
 _SYSTEM_SCHEMAS = ("pg_", "information_schema")
 
@@ -97,6 +100,11 @@ class _Unfit(Exception):
 
 
 def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
+    if found := _SYMBOLS.search(statement):
+        return _Refusal(
+            f"Refused: more than 128 of ~!@#^&|`?+-*/%<>= in a row{place(statement, found.start())}, "
+            "which no level allows, not even in a string or comment. Give such text in params."
+        )
     try:
         tree: Node = json.loads(parse_sql_json(statement))
     except ParseError as error:
@@ -171,6 +179,8 @@ class _Walk:
     def function(self, node: Node) -> None:
         name = _dotted(node["funcname"])
         bare = name.removeprefix("pg_catalog.")
+        if bare in allowlists.TRIM_FUNCTIONS and not _trims_few_characters(node):
+            raise _Unfit(f"{bare} of anything but blanks, or up to {_LONGEST_TRIMMED_SET} characters written out,")
         if bare in allowlists.READ_FUNCTIONS:
             return
         if name in self._names.functions:
@@ -209,6 +219,8 @@ class _Walk:
         schema = node.get("schemaname", "")
         if node.get("relpersistence", "p") != "p" or schema.startswith("pg_temp"):
             raise _Unfit("a temporary or unlogged table")
+        if node["relname"] == "pg_settings":
+            raise _Unfit("the view pg_settings")  # updating it is set_config()
 
     def target(self, node: Node) -> None:
         relation = node["relation"]
@@ -259,6 +271,12 @@ _CHECKS: dict[str, Callable[[_Walk, Node], None]] = {
     **dict.fromkeys(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"), _Walk.target),
     **dict.fromkeys(("DropStmt", "RenameStmt", "CommentStmt", "AlterTableStmt"), _Walk.object_kind),
 }
+
+
+def _trims_few_characters(node: Node) -> bool:
+    characters: list[Node] = node.get("args", [])[1:]
+    written = [item.get("A_Const", {}).get("sval", {}).get("sval") for item in characters]
+    return all(text is not None and len(text) <= _LONGEST_TRIMMED_SET for text in written)
 
 
 def _dotted(parts: Iterable[Node]) -> str:

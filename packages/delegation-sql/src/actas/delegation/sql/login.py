@@ -14,12 +14,38 @@ from actas.delegation.sql.settings import SqlSettings
 _CLIENT_CHECK_MILLISECONDS = "1000"
 """A statement that we gave up ends in this time, even where its cancel was lost."""
 
+_PLANTABLE = (
+    "Others could plant functions in the schemas that your statements use, so you were not let in. "
+    "Ask the database's administrator to look at the audit."
+)
+_CREATORS = """
+SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text),
+    CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'::pg_catalog.text
+        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text) END
+FROM pg_catalog.pg_namespace n
+    CROSS JOIN pg_catalog.pg_roles me
+    CROSS JOIN LATERAL pg_catalog.aclexplode(
+        coalesce(n.nspacl, pg_catalog.acldefault('n'::pg_catalog."char", n.nspowner))) a
+WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
+    AND me.rolname OPERATOR(pg_catalog.=) session_user
+    AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text
+    AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        OR a.grantee OPERATOR(pg_catalog.<>) me.oid AND NOT me.rolsuper
+            AND pg_catalog.pg_get_userbyid(a.grantee) OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.name
+            AND pg_catalog.pg_has_role(me.oid, a.grantee, 'MEMBER'::pg_catalog.text))
+LIMIT 1
+"""
+"""Who, of all and of the user's groups, may create in the schemas of a search path. Nothing in it is looked up there.
+
+Only the database's owner is in ``pg_database_owner``; a superuser is a member of everything."""
+
 
 class Login:
     """Opens connections, each as one user's own role. No password is sent, ever."""
 
     def __init__(self, settings: SqlSettings) -> None:
         self._parameters = _parameters(settings)
+        self._search_path = settings.search_path
         self._seconds = settings.pool.connect_seconds
         self.probe = Probe(settings)
         self.method = "login:peer" if settings.unix_socket else "login:certificate"
@@ -28,13 +54,14 @@ class Login:
         """Log in as ``user``.
 
         Raises:
-            LoginRefused: the server answers, and does not let the user in.
+            LoginRefused: the server answers, and does not let the user in; or others may create in its search path.
             DownstreamUnavailable: it does not answer, or has no room.
         """
         conninfo = make_conninfo(**self._parameters, user=user, connect_timeout=max(2, int(self._seconds)))
         try:
             async with asyncio.timeout(self._seconds):
-                return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+                connection = await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+                return await self._unplanted(connection, user)
         except TimeoutError:
             raise DownstreamUnavailable(detail="connecting took too long") from None
         except Error as error:
@@ -42,6 +69,23 @@ class Login:
         if "too many" in private or "remaining connection slots" in private or not await self.probe.answers():
             raise DownstreamUnavailable(detail=private)
         raise LoginRefused(detail=private)
+
+    def schemas(self, user: str) -> list[str]:
+        """Where ``user``'s unqualified names are looked up, after ``pg_catalog``."""
+        return [user if name == "$user" else name for name in self._search_path]
+
+    async def _unplanted(self, connection: AsyncConnection, user: str) -> AsyncConnection:
+        """The connection, where nobody beside the user can put functions or operators in the way of its statements."""
+        try:
+            found = await (await connection.execute(_CREATORS, [self.schemas(user)])).fetchone()
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        if found is None:
+            return connection
+        connection.pgconn.finish()
+        schema, creator = found
+        raise LoginRefused(_PLANTABLE, detail=f"REVOKE CREATE ON SCHEMA {schema} FROM {creator}: see search_path")
 
 
 def _parameters(settings: SqlSettings) -> dict[str, str]:

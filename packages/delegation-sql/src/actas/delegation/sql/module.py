@@ -34,6 +34,8 @@ from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
 _OLDEST_LIBPQ = 170000
 _MOST_TABLES = 500
+_LONG_STATEMENT = 8192
+"""Characters: judging more than this would keep all other calls waiting."""
 
 
 class SqlDelegation:
@@ -97,13 +99,17 @@ class SqlDelegation:
         parameters = call.parameters
         match parameters:
             case Query():
-                answer = await self._on_own_connection(principal, call, self._judged(parameters, level))
+                if len(parameters.sql) > _LONG_STATEMENT:
+                    statement = await asyncio.to_thread(self._judged, parameters, level)
+                else:
+                    statement = self._judged(parameters, level)
+                answer = await self._on_own_connection(principal, call, statement)
                 data = _query_data(answer.page, self._limits.bytes)
             case ListTables():
                 answer = await self._on_own_connection(principal, call, self._listing(parameters))
                 data = _tables_data(answer.page, parameters)
             case TableDetails():
-                answer = await self._on_own_connection(principal, call, self._details(parameters))
+                answer = await self._on_own_connection(principal, call, self._details(parameters, principal))
                 data = _details_data(answer.page)
             case _:
                 raise UnknownAction
@@ -131,13 +137,14 @@ class SqlDelegation:
         values = asdict(parameters) | {"limit": parameters.limit + 1}
         return self._own(catalog.LIST_TABLES, values)
 
-    def _details(self, parameters: TableDetails) -> Statement:
-        return self._own(catalog.TABLE_DETAILS, asdict(parameters))
+    def _details(self, parameters: TableDetails, principal: str) -> Statement:
+        path = ["pg_catalog", *self._login.schemas(principal)]
+        return self._own(catalog.TABLE_DETAILS, asdict(parameters) | {"path": path})
 
     def _own(self, text: str, values: Mapping[str, object]) -> Statement:
         """A statement of ours: it needs no gate, and a READ ONLY transaction all the same."""
         bound = bind(text, values, most_bytes=self._limits.parameter_bytes)
-        return Statement(bound.text, _MOST_TABLES + 1, bound.values, bound.types)
+        return Statement(bound.text, _MOST_TABLES + 1, bound.values, bound.types, our_own=True)
 
     async def _on_own_connection(self, principal: str, call: DelegationCall, statement: Statement) -> Answer:
         seconds = call.remaining(time.monotonic())
@@ -149,7 +156,7 @@ class SqlDelegation:
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:
-            raise DownstreamUnavailable(detail=f"the connection was lost: {error}") from None
+            raise DownstreamUnavailable(detail=f"the connection was lost: {type(error).__name__}") from None
 
     def _receipt(self, answer: Answer) -> Receipt:
         details = {"session_user": answer.session_user, "current_user": answer.current_user}

@@ -17,10 +17,10 @@ from actas.core.errors import InvalidParameters
 _INFERRED, _BOOL, _INT4, _INT8, _NUMERIC, _FLOAT8 = 0, 16, 23, 20, 1700, 701
 _TOKEN = re.compile(
     r"""
-      [eE]'(?:[^'\\]|\\.|'')*'              # a string with escapes
-    | '(?:[^']|'')*'
-    | "(?:[^"]|"")*"
-    | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$
+      [eE]'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z)  # a string with escapes; an unfinished one reaches to the end
+    | '(?:[^']|'')*+(?:'|\Z)
+    | "(?:[^"]|"")*+(?:"|\Z)
+    | (?<![\w$])(?P<dollars>\$(?:[^\W\d]\w*)?\$)
     | --[^\n]*
     | (?P<comment>/\*)
     | %\((?P<name>[A-Za-z_][A-Za-z0-9_]{0,62})\)s
@@ -86,6 +86,9 @@ def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
         position = found.end()
         if found["comment"]:
             position = _end_of_comment(statement, position)
+        elif dollars := found["dollars"]:
+            end = statement.find(dollars, position)
+            position = len(statement) if end < 0 else end + len(dollars)
         elif found["number"]:
             raise InvalidParameters("sql: write placeholders as %(name)s, not as $1, and give the values in params.")
         elif name := found["name"]:

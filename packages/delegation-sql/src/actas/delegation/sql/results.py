@@ -8,6 +8,7 @@ Dates and times are ISO 8601, intervals ISO 8601 durations, ``bytea`` is base64,
 import base64
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection, adapters, postgres
@@ -18,6 +19,8 @@ from psycopg.pq.abc import PGresult
 _LONGEST_NUMBER = 300
 _ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _EXACT_DIGITS = 16
+_BYTEA_OID = 17
+_DEEPEST_JSON = 100
 
 
 class _Text(Loader):
@@ -66,7 +69,22 @@ class _Json(Loader):
                 json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
         except (ValueError, RecursionError):
             return text
-        return value
+        return text if _too_deep(value) else value
+
+
+def _too_deep(value: object) -> bool:
+    level: list[object] = [value]
+    for _ in range(_DEEPEST_JSON):
+        level = [below for item in level for below in _below(item)]
+        if not level:
+            return False
+    return True
+
+
+def _below(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()  # pyright: ignore[reportUnknownVariableType] -- JSON
+    return item if isinstance(item, list) else ()  # pyright: ignore[reportUnknownVariableType] -- JSON
 
 
 def _json_int(text: str) -> int | str:
@@ -139,11 +157,12 @@ class RowCollector:
         if self.truncated_by or not result.ntuples:
             return
         room = self.most_rows - len(self.rows)
+        count = self._worth_decoding(result, min(room, result.ntuples))
         transformer = Transformer(_CONTEXT)
         transformer.set_pgresult(result)
-        rows = transformer.load_rows(0, min(room, result.ntuples), _row)
-        if result.ntuples > room:
-            self.truncated_by = "rows"
+        rows = transformer.load_rows(0, count, _row)
+        if result.ntuples > count:
+            self.truncated_by = "rows" if count == room else "bytes"
         size = _size(rows)
         if self._bytes + size > self.most_bytes:
             self.truncated_by = "bytes"
@@ -156,6 +175,15 @@ class RowCollector:
         command, affected = _command(status)
         truncated_by = self.truncated_by or (None if complete else "bytes")
         return Page(self.columns, self.rows, truncated_by, affected, command)
+
+    def _worth_decoding(self, result: PGresult, most: int) -> int:
+        """How many rows to decode: none from the first one on that is too long as the server sent it."""
+        halved = [result.ftype(column) == _BYTEA_OID for column in range(result.nfields)]  # hex, which base64 shortens
+        for row in range(most):
+            lengths = (len(result.get_value(row, column) or b"") >> half for column, half in enumerate(halved))
+            if sum(lengths) > self.most_bytes:
+                return row
+        return most
 
     def _that_fit(self, rows: list[list[object]]) -> list[list[object]]:
         left, fitting = self.most_bytes - self._bytes, 0

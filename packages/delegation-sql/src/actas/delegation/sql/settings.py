@@ -28,9 +28,11 @@ class PoolSettings:
     total: int = 50
     """Connections in all. Keep it below the server's `max_connections`."""
     per_user: int = 5
-    """Connections of one user."""
+    """Connections of one user. One that is given up counts until the server has closed it, for at most 10 s."""
     waiting: int = 200
     """Calls that may wait for a connection; further ones are refused at once."""
+    waiting_per_user: int = 50
+    """How many of them may be one user's."""
     wait_seconds: float = 5.0
     """How long a call waits for a connection before it is refused."""
     connect_seconds: float = 5.0
@@ -98,7 +100,8 @@ class SqlSettings:
     """Login roles that no user may become, besides `postgres`, whatever begins with `pg_`, and the account that the
     gateway itself runs as: name the owners of the tables here."""
     search_path: list[str] = field(default_factory=lambda: ["public"])
-    """Schemas in which unqualified names are looked up, after `pg_catalog`."""
+    """Schemas in which unqualified names are looked up, after `pg_catalog`. Users are let in only where neither
+    everybody (`PUBLIC`) nor a group of theirs may create in these."""
     allowed_functions: list[str] = field(default_factory=list[str])
     """Functions that statements may call besides PostgreSQL's own harmless ones: `name`, or `schema.name` where
     statements write it so. They run as the user, or as their owner where they are SECURITY DEFINER."""

@@ -2,13 +2,16 @@
 
 ::
 
-    BEGIN READ ONLY          or BEGIN
+    BEGIN READ ONLY          or BEGIN READ WRITE
     RESET ALL                whatever an earlier call set is gone
     SELECT session_user …    fails, and with it all that follows, unless it is the principal
     the statement
     COMMIT                   a write's waits until its result has been read and found to be small enough
 
 The identity in the receipt is therefore the transaction's own.
+
+The frame is parsed anew each time. What the server keeps parsed stands under a name, and code that runs as the user
+can put another statement under it; so a session that holds any statement of SQL's own PREPARE is refused too.
 """
 
 from collections.abc import Sequence
@@ -31,10 +34,26 @@ _NOT_THE_PRINCIPAL = "22012"
 _IDENTITY = b"""
 SELECT session_user::pg_catalog.text, current_user::pg_catalog.text,
        1 OPERATOR(pg_catalog./) CASE WHEN session_user::pg_catalog.text OPERATOR(pg_catalog.=) $1
-           AND current_user::pg_catalog.text OPERATOR(pg_catalog.=) $1 THEN 1 ELSE 0 END,
+           AND current_user::pg_catalog.text OPERATOR(pg_catalog.=) $1
+           AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) $3
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() p WHERE p.from_sql) THEN 1 ELSE 0 END,
        pg_catalog.set_config('statement_timeout', $2, true)
 """
+_IDENTITY_BEFORE_OUR_OWN = _IDENTITY + b", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+_NOT_AS_ASKED = (
+    "the session or its current role is not the principal's, the transaction is not as asked, "
+    "or the session holds prepared statements that are not ours"
+)
 _OUTCOME_UNKNOWN = "The connection was lost at the end of the statement: whether it took effect is unknown. Look first."
+_DIAGNOSTICS = {
+    "SQLSTATE": pq.DiagnosticField.SQLSTATE,
+    "severity": pq.DiagnosticField.SEVERITY_NONLOCALIZED,
+    "schema": pq.DiagnosticField.SCHEMA_NAME,
+    "table": pq.DiagnosticField.TABLE_NAME,
+    "column": pq.DiagnosticField.COLUMN_NAME,
+    "type": pq.DiagnosticField.DATATYPE_NAME,
+    "constraint": pq.DiagnosticField.CONSTRAINT_NAME,
+}
 _Ok = pq.ExecStatus
 
 
@@ -50,6 +69,8 @@ class Statement:
     """Run it in a READ ONLY transaction. Its result can be cut short; a write's is read to the end."""
     may_leave_traces: bool = False
     """It could change the session itself: clean up behind it."""
+    our_own: bool = False
+    """We wrote it: names in it are PostgreSQL's own, whatever the user's schemas have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +118,8 @@ async def run_as(wire: Wire, principal: str, statement: Statement, bounds: Bound
                 wire.spoil()
             elif wire.in_transaction:
                 await flight.finish(b"ROLLBACK")
+            else:  # COMMIT itself failed, as a deferred constraint makes it: nothing cleaned the session
+                wire.spoil()
             kept = wire.drop(statement.text.encode(), statement.types)
             if not (kept and wire.idle and state == _PLAN_OUTDATED):
                 raise flight.explained(failed.result) from None
@@ -110,13 +133,14 @@ class _Flight:
 
     async def send_and_read(self, principal: str) -> Answer:
         wire, statement = self._wire, self._statement
-        wire.send_again(b"BEGIN READ ONLY" if statement.read_only else b"BEGIN", now=True)
-        wire.send_again(b"RESET ALL", now=True)
+        wire.send(b"BEGIN READ ONLY" if statement.read_only else b"BEGIN READ WRITE")
+        wire.send(b"RESET ALL")
         timeout = str(max(1, int(self._bounds.seconds * 1000))).encode()
-        wire.send_again(_IDENTITY, [principal.encode(), timeout], [_TEXT_OID, _TEXT_OID], now=True)
+        expected = [principal.encode(), timeout, b"on" if statement.read_only else b"off"]
+        wire.send(_IDENTITY_BEFORE_OUR_OWN if statement.our_own else _IDENTITY, expected, [_TEXT_OID] * 3)
         wire.send_again(statement.text.encode(), statement.values, statement.types)
         if statement.read_only:
-            wire.send_again(b"COMMIT", now=True)
+            wire.send(b"COMMIT")
         wire.sync()
         await wire.flush()
         await self._expect(_Ok.COMMAND_OK)
@@ -148,7 +172,7 @@ class _Flight:
         except _Failed as failed:
             if _sqlstate(failed.result) != _NOT_THE_PRINCIPAL:
                 raise
-            raise IdentityMismatch(detail="the session or its current role is not the principal's") from None
+            raise IdentityMismatch(detail=_NOT_AS_ASKED) from None
         session_user, current_user = ((result.get_value(0, index) or b"").decode() for index in (0, 1))
         return session_user, current_user
 
@@ -261,4 +285,6 @@ def _sqlstate(result: PGresult) -> str | None:
 
 
 def _private(result: PGresult) -> str:
-    return (result.error_message or b"").decode(errors="replace").strip()
+    """What happened, for the audit: names only. The server's text can hold rows, values and the statement."""
+    fields = ((name, result.error_field(code)) for name, code in _DIAGNOSTICS.items())
+    return ", ".join(f"{name} {value.decode(errors='replace')}" for name, value in fields if value)

@@ -50,15 +50,16 @@ class Wire:
         self._preparing.append(None)
         self._pg.send_query_params(command, values or None, param_types=types or None, result_format=_TEXT)
 
-    def send_again(
-        self, command: bytes, values: Sequence[bytes | None] = (), types: Sequence[int] = (), *, now: bool = False
-    ) -> None:
-        """Queue one that is likely to come again: the second time, or ``now``, the server keeps it parsed."""
+    def send_again(self, command: bytes, values: Sequence[bytes | None] = (), types: Sequence[int] = ()) -> None:
+        """Queue one that may come again: the second time, the server keeps it parsed.
+
+        Code that runs as the user can replace what is kept: nothing that guards the user goes this way.
+        """
         key = (command, tuple(types))
         name = self._prepared.get(key)
         if name is not None:
             self._preparing.append(None)
-        elif (now or key in self._seen) and len(self._prepared) < _PREPARED and len(command) <= _PREPARED_LENGTH:
+        elif key in self._seen and len(self._prepared) < _PREPARED and len(command) <= _PREPARED_LENGTH:
             self._names += 1
             name = b"actas_%d" % self._names
             self._preparing.append((key, name))
