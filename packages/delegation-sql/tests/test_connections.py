@@ -1,6 +1,7 @@
 """The pool: whose connections there are, how many, how long, and what happens when the server goes away."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -16,8 +17,26 @@ from actas.testing.postgres import DebianPostgres, PostgresServer
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
 SLOW = "SELECT count(*) FROM generate_series(1, 100000000000)"
-DEAF = "SELECT strpos(repeat('a', 1000000), 'b' || repeat('a', 2500))"
-BACKEND = "SELECT pid FROM pg_stat_activity WHERE usename = session_user AND state = 'active'"
+DEAF = "SELECT strpos(repeat('a', 1000000), 'b' || repeat('a', 5000))"
+BACKEND = "SELECT pid FROM pg_stat_activity WHERE usename = session_user AND query LIKE 'SELECT pid FROM%xact_start%'"
+BACKEND += " AND xact_start = transaction_timestamp()"  # this very call's: others' may still be ending
+
+
+async def _eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what others bring about, as long as a busy machine may need."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not come about")
+
+
+def _active(admin: Admin, user: str = "alice") -> int:
+    found = admin.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state = 'active'", [user]
+    ).fetchone()
+    assert found
+    return found[0]
 
 
 def _logins(admin: Admin) -> int:
@@ -64,7 +83,7 @@ async def test_who_waits_too_long_for_a_connection_is_told_so(settings: SqlSetti
         busy.cancel()
         with pytest.raises(asyncio.CancelledError):
             await busy
-        await asyncio.sleep(0.3)
+        await _eventually(lambda: gateway.module._pool.open == 0)
         assert await gateway.value("SELECT 1", "bob") == 1
 
 
@@ -94,15 +113,14 @@ async def test_an_idle_connection_is_closed_in_time(settings: SqlSettings, admin
     async with gateway_to(settings, pool=PoolSettings(idle_seconds=0.2)) as gateway:
         await gateway.query("SELECT 1")
         assert gateway.module._pool.open == 1
-        await asyncio.sleep(0.5)
-        assert gateway.module._pool.open == 0
-        assert _logins(admin) == 0
+        await _eventually(lambda: gateway.module._pool.open == 0 and _logins(admin) == 0)
 
 
 async def test_a_connection_that_the_server_closed_is_replaced(gateway: Gateway, admin: Admin) -> None:
     first = await gateway.value(BACKEND)
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'")
-    await asyncio.sleep(0.1)
+    await _eventually(lambda: _logins(admin) == 0)
+    await asyncio.sleep(0.2)  # the good-bye is on its way
     assert await gateway.value(BACKEND) != first
 
 
@@ -110,7 +128,7 @@ async def test_a_connection_lost_in_the_middle_is_an_error_and_the_next_call_wor
     gateway: Gateway, admin: Admin
 ) -> None:
     running = asyncio.create_task(gateway.query(SLOW))
-    await asyncio.sleep(0.2)
+    await _eventually(lambda: _active(admin) == 1)
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'")
     with pytest.raises(DownstreamUnavailable) as lost:
         await running
@@ -142,18 +160,14 @@ async def test_nothing_is_left_on_the_server_after_destroy(settings: SqlSettings
     async with gateway_to(settings) as gateway:
         await asyncio.gather(*(gateway.query("SELECT 1", f"user{number}") for number in range(5)))
         running = asyncio.create_task(gateway.query(SLOW))
-        await asyncio.sleep(0.1)
+        await _eventually(lambda: _active(admin) == 1)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await gateway.module.destroy()
         await gateway.module.destroy()
         with pytest.raises(DownstreamUnavailable):
             await gateway.query("SELECT 1")
-    for _ in range(100):
-        if not _logins(admin):
-            break
-        await asyncio.sleep(0.02)
-    assert _logins(admin) == 0
+    await _eventually(lambda: _logins(admin) == 0)
 
 
 async def test_the_environment_cannot_change_where_and_how_we_connect(
