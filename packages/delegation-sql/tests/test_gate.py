@@ -1,5 +1,8 @@
 """What the gate lets pass at which level, what it says when it refuses, and what it survives."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -268,3 +271,17 @@ def test_symbols_in_a_row_that_the_parser_would_be_slow_to_read_are_refused(run:
 def test_the_view_that_sets_settings_is_refused_in_every_statement(statement: str) -> None:
     with pytest.raises(StatementRefused):
         Gate().check(statement, Level.ADMIN)
+
+
+def test_verdicts_are_remembered_from_several_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long statements are judged in threads, short ones in the loop: both remember."""
+    monkeypatch.setattr("actas.delegation.sql.gate._CACHED_STATEMENTS", 1)
+    gate, before = Gate(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            texts = [f"SELECT {number % 2}" for number in range(20_000)]
+            verdicts = list(threads.map(lambda text: gate.check(text, Level.SQL_READ), texts))
+    finally:
+        sys.setswitchinterval(before)
+    assert {verdict.needs for verdict in verdicts} == {Level.SQL_READ}

@@ -76,7 +76,7 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
     try:
         return adapter(action.parameters).validate_python(parameters)
     except ValidationError as error:
-        problems = _first_problems(error)
+        problems = _problems_in(error)
     except (ValueError, RecursionError):
         problems = ["the parameters are nested too deeply or are not JSON"]
     told = "; ".join(problems[:_MOST_PROBLEMS])
@@ -87,7 +87,7 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
     )
 
 
-def _first_problems(error: ValidationError) -> list[str]:
+def _problems_in(error: ValidationError) -> list[str]:
     """pydantic tells all or nothing, and all of thousands takes longer than the validation did."""
     if error.error_count() > 100 * _MOST_PROBLEMS:
         return [f"there are {error.error_count()} problems"]

@@ -17,9 +17,7 @@ from actas.core import (
     Session,
 )
 from actas.http import HttpClient
-from actas.mcp.assembly import allowed_hosts, bracketed, created
-from actas.mcp.assembly import audit_sink as configured_sink
-from actas.mcp.assembly import configuration as read
+from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
 from actas.mcp.challenge import Challenges
 from actas.mcp.door import Door, Endpoint, metadata_document, metadata_url
@@ -63,9 +61,11 @@ class MCPOAuthServer:
     def __init__(
         self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
     ) -> None:
-        made = read(configuration)
+        made = assembly.configuration(configuration)
         self.settings = made.settings
-        audit = Audit(configured_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure)
+        audit = Audit(
+            assembly.audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure
+        )
         registry = DelegationRegistry()
         pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
         auth = made.settings.auth
@@ -84,7 +84,9 @@ class MCPOAuthServer:
         self._released = False
         self._running: Listener | None = None
         for module in made.modules:
-            self.register_delegation_module(module.name, created(module), prefix=module.prefix, tools=module.tools)
+            self.register_delegation_module(
+                module.name, assembly.created(module), prefix=module.prefix, tools=module.tools
+            )
 
     def register_delegation_module(
         self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
@@ -133,7 +135,7 @@ class MCPOAuthServer:
         where = metadata_url(resource)
         scopes = self._guard.scopes()
         challenges = Challenges(where, scopes)
-        hosts = allowed_hosts(settings, resource)
+        hosts = assembly.allowed_hosts(settings, resource)
         sdk = McpEndpoint(
             name=settings.server_name,
             version=settings.version,
@@ -202,7 +204,7 @@ class MCPOAuthServer:
         """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
         if self._running is None:
             raise RuntimeError("the server is not running: call start() first")
-        return f"http://{bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+        return f"http://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
 
     async def start(self) -> None:
         """Listen, and return when requests are served.

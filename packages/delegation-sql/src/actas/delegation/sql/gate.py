@@ -6,6 +6,7 @@ call should do, whatever the user's rights: switch roles, change settings, call 
 effects outside the transaction.
 """
 
+import contextlib
 import json
 import re
 from collections import OrderedDict
@@ -72,15 +73,13 @@ class Gate:
             StatementRefused: says which construct, and where.
         """
         key = (statement, level)
-        judged = self._remembered.get(key)
-        if judged is None:
-            judged = _judge(statement, level, self._names)
-            if len(statement) <= _CACHED_LENGTH:
-                self._remembered[key] = judged
-                if len(self._remembered) > _CACHED_STATEMENTS:
+        # Taken out and put back at the end: a thread that judges a long statement can be here at the same time.
+        judged = self._remembered.pop(key, None) or _judge(statement, level, self._names)
+        if len(statement) <= _CACHED_LENGTH:
+            self._remembered[key] = judged
+            if len(self._remembered) > _CACHED_STATEMENTS:
+                with contextlib.suppress(KeyError):  # the other one has made room already
                     self._remembered.popitem(last=False)
-        else:
-            self._remembered.move_to_end(key)
         if isinstance(judged, _Refusal):
             raise StatementRefused(judged.message)
         return judged

@@ -114,11 +114,10 @@ async def run_as(wire: Wire, principal: str, statement: Statement, bounds: Bound
             raise
         except _Failed as failed:
             state = _sqlstate(failed.result)
-            if not (flight.at_statement and leaves_connection_clean(state)):
-                wire.spoil()
-            elif wire.in_transaction:
+            # Outside a transaction COMMIT itself failed, for a deferred constraint: nothing cleaned the session.
+            if flight.at_statement and leaves_connection_clean(state) and wire.in_transaction:
                 await flight.finish(b"ROLLBACK")
-            else:  # COMMIT itself failed, as a deferred constraint makes it: nothing cleaned the session
+            else:
                 wire.spoil()
             kept = wire.drop(statement.text.encode(), statement.types)
             if not (kept and wire.idle and state == _PLAN_OUTDATED):
