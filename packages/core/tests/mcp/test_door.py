@@ -10,7 +10,7 @@ import pytest
 
 from actas.core import MemorySink
 from actas.mcp import MCPOAuthServer
-from actas.mcp.door import metadata_url
+from actas.mcp.metadata import metadata_url
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, InProcess, Serve, Stage, request, settings_for

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from actas.core import AuditUnavailable, AuthenticationError, InsufficientScope, SessionRejected
-
-Headers = list[tuple[bytes, bytes]]
+from actas.mcp.asgi import Headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from starlette.authentication import AuthCredentials
 from starlette.requests import ClientDisconnect
 
 from actas.core import AuditUnavailable, InsufficientScope, Session, UnknownAction
+from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges, Refusal
-from actas.mcp.door import Message, Receive, Scope, Send, respond
 from actas.mcp.encoding import encode
 from actas.mcp.guard import Guard
 

@@ -20,10 +20,12 @@ from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
 from actas.mcp.challenge import Challenges
-from actas.mcp.door import Door, Endpoint, metadata_document, metadata_url
+from actas.mcp.door import Door, Endpoint
 from actas.mcp.endpoint import McpEndpoint, traced
+from actas.mcp.entrance import Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.listener import Listener, listen, wait_for_signal
+from actas.mcp.metadata import metadata_document, metadata_url
 from actas.mcp.schema import validate_parameters
 from actas.mcp.settings import Settings
 from actas.mcp.short_way import ShortWay
@@ -161,11 +163,9 @@ class MCPOAuthServer:
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
         return Door(
             path=settings.path,
-            authenticator=self.core_context.authenticator,
-            challenges=challenges,
+            entrance=Entrance(self.core_context.authenticator, challenges, self.core_context.audit),
             metadata=metadata_document(resource, settings.server_name, issuers, scopes),
             metadata_path=urlsplit(where).path,
-            audit=self.core_context.audit,
             endpoint=endpoint,
             lifespan=lifespan,
         )

@@ -16,8 +16,8 @@ from mcp_types import methods
 from pydantic import ValidationError
 
 from actas.core import InsufficientScope, Session
+from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges
-from actas.mcp.door import Message, Receive, Scope, Send, respond
 from actas.mcp.encoding import encode
 from actas.mcp.endpoint import LIST_HINT, McpEndpoint
 from actas.mcp.guard import Guard
