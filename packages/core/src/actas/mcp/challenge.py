@@ -57,6 +57,10 @@ class Challenges:
         """503: what cannot be recorded is not done."""
         return self._refuse(503, None, error.code, error.message)
 
+    def cut_off(self) -> Refusal:
+        """503: the server stops, or has another configuration, and the call took longer than was left to it."""
+        return self._refuse(503, None, "cut_off", "The call was ended: the server is stopping. Try again.")
+
     def _refuse(self, status: int, attributes: dict[str, str] | None, code: str, message: str) -> Refusal:
         body = orjson.dumps({"error": code, "error_description": message})
         headers: Headers = [

@@ -1,11 +1,16 @@
 """Who is it? From an HTTP request to the caller's session, or to what to answer instead."""
 
+from collections.abc import Awaitable, Callable
+
 from actas.core import Audit, AuditEvent, AuthenticationError, Outcome, Session, SessionRejected
 from actas.core.pipeline import request_id
-from actas.mcp.asgi import Scope
+from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.challenge import Challenges, Refusal
 from actas.mcp.credentials import bearer_token
 from actas.oauth.authentication import Authenticator
+
+Endpoint = Callable[[Scope, Receive, Send, Session], Awaitable[None]]
+"""What lies behind the entrance; gets the caller besides."""
 
 
 class Entrance:

@@ -3,44 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from actas.core import (
-    Audit,
-    AuditSink,
-    ConfigurationError,
-    DelegationModule,
-    DelegationRegistry,
-    Pipeline,
-    Session,
-)
-from actas.http import HttpClient
+from actas.core import AuditSink, ConfigurationError, DelegationModule, DelegationRegistry, Session
 from actas.mcp import assembly
-from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
-from actas.mcp.challenge import Challenges
-from actas.mcp.door import Door, Endpoint
-from actas.mcp.endpoint import McpEndpoint, traced
-from actas.mcp.entrance import Entrance
-from actas.mcp.guard import Guard
+from actas.mcp.door import Door
 from actas.mcp.listener import Listener, listen, wait_for_signal
-from actas.mcp.metadata import metadata_document, metadata_url
-from actas.mcp.schema import validate_parameters
 from actas.mcp.settings import Settings
-from actas.mcp.short_way import ShortWay
-from actas.mcp.tools import Tool, module_tools
-from actas.oauth.authentication import Authenticator
-
-
-@dataclass(frozen=True, slots=True)
-class CoreContext:
-    """The parts that a server is made of, for code that extends it."""
-
-    registry: DelegationRegistry
-    pipeline: Pipeline
-    audit: Audit
-    authenticator: Authenticator
+from actas.mcp.site import CoreContext, Site
+from actas.mcp.tools import Tool
 
 
 class MCPOAuthServer:
@@ -63,37 +34,28 @@ class MCPOAuthServer:
     def __init__(
         self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
     ) -> None:
-        made = assembly.configuration(configuration)
-        self.settings = made.settings
-        audit = Audit(
-            assembly.audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure
-        )
-        registry = DelegationRegistry()
-        pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
-        auth = made.settings.auth
-        self._http = HttpClient(auth.http)
-        authenticator = Authenticator(
-            auth.trusted_idps,
-            auth.permissions,
-            http=self._http,
-            cache_size=auth.token_cache_entries,
-            cache_ttl=auth.token_cache_seconds,
-        )
-        self.core_context = CoreContext(registry, pipeline, audit, authenticator)
-        self._guard = Guard(pipeline)
-        self._guard.add([USER_INFO, HEALTH_CHECK])
+        self._sink = audit_sink
+        self._site = Site(assembly.configuration(configuration), audit_sink=audit_sink)
+        self._shared = DelegationRegistry()
+        self._additions: list[Callable[[Site], None]] = []
         self._sealed = False
         self._released = False
         self._running: Listener | None = None
-        for module in made.modules:
-            self.register_delegation_module(
-                module.name, assembly.created(module), prefix=module.prefix, tools=module.tools
-            )
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that serves now."""
+        return self._site.settings
+
+    @property
+    def core_context(self) -> CoreContext:
+        """The parts that serve now. A reload puts others in their place: ask anew instead of keeping them."""
+        return self._site.context
 
     def register_delegation_module(
         self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
     ) -> None:
-        """Add a module and its tools, before the server starts.
+        """Add a module and its tools, before the server starts. It lives as long as the server does.
 
         Args:
             prefix: of its tools' names; ``name`` where None.
@@ -102,10 +64,9 @@ class MCPOAuthServer:
         Raises:
             ConfigurationError: a name is taken, or the server has been started.
         """
-        self._unsealed()
-        made = module_tools(name, module, prefix=prefix, only=tools)
-        self.core_context.registry.register(name, module)
-        self._guard.add(made)
+        chosen = None if tools is None else list(tools)
+        self._add(lambda site: site.add_module(name, module, prefix=prefix, tools=chosen))
+        self._shared.register(name, module)
 
     def register_tool(self, tool: Tool) -> None:
         """Add one tool. Raises ConfigurationError as :meth:`register_tools` does."""
@@ -113,12 +74,12 @@ class MCPOAuthServer:
 
     def register_tools(self, tools: Iterable[Tool]) -> None:
         """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
-        self._unsealed()
-        self._guard.add(tools)
+        added = list(tools)
+        self._add(lambda site: site.guard.add(added))
 
     def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
-        return list(self._guard.view(session).tools)
+        return list(self._site.guard.view(session).tools)
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
@@ -133,50 +94,15 @@ class MCPOAuthServer:
             raise ConfigurationError("a server that was stopped is not started again: make a new one")
         self._sealed = True
         settings = self.settings.mcp
-        resource = settings.resource_at(settings.port if port is None else port)
-        where = metadata_url(resource)
-        scopes = self._guard.scopes()
-        challenges = Challenges(where, scopes)
-        hosts = assembly.allowed_hosts(settings, resource)
-        sdk = McpEndpoint(
-            name=settings.server_name,
-            version=settings.version,
-            instructions=settings.instructions,
-            guard=self._guard,
-            challenges=challenges,
-            allowed_hosts=hosts,
-            allowed_origins=settings.allowed_origins,
-            max_body_bytes=settings.max_body_bytes,
-        )
-        # Spans are made on the SDK's way; whoever traces gets all of them.
-        endpoint: Endpoint = (
-            sdk
-            if traced()
-            else ShortWay(sdk, self._guard, challenges, server_info=sdk.server_info, allowed_hosts=hosts)
-        )
-
-        @contextlib.asynccontextmanager
-        async def lifespan() -> AsyncGenerator[None]:
-            async with self._open(), sdk.lifespan():
-                yield
-
-        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
-        return Door(
-            path=settings.path,
-            entrance=Entrance(self.core_context.authenticator, challenges, self.core_context.audit),
-            metadata=metadata_document(resource, settings.server_name, issuers, scopes),
-            metadata_path=urlsplit(where).path,
-            endpoint=endpoint,
-            lifespan=lifespan,
-        )
+        self._site.furnish(settings.resource_at(settings.port if port is None else port))
+        return Door(path=settings.path, current=lambda: self._site, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncGenerator[None]:
+    async def _lifespan(self) -> AsyncGenerator[None]:
         """Modules and keys are there inside; whatever happens, everything is released."""
-        context = self.core_context
         try:
-            await context.registry.initialize_all()
-            await context.authenticator.start()
+            await self._shared.initialize_all()
+            await self._site.open()
             yield
         finally:
             await self.release()
@@ -184,15 +110,14 @@ class MCPOAuthServer:
     async def release(self) -> None:
         """Release what the constructor made: for a server that was never started. May be called twice."""
         self._released = True
-        context = self.core_context
         try:
-            await context.registry.destroy_all()
+            await self._site.close()
         finally:
             try:
-                await context.authenticator.aclose()
-                await self._http.aclose()
+                await self._shared.destroy_all()
             finally:
-                await context.audit.sink.close()
+                if self._sink is not None:
+                    await self._sink.close()
 
     @property
     def is_running(self) -> bool:
@@ -246,8 +171,11 @@ class MCPOAuthServer:
         finally:
             await self.stop()
 
-    def _unsealed(self) -> None:
+    def _add(self, addition: Callable[[Site], None]) -> None:
+        """Do ``addition`` to the site, and to every one that takes its place."""
         if self._sealed:
             raise ConfigurationError(
                 "modules and tools are registered before the server starts: what callers see is fixed then"
             )
+        addition(self._site)
+        self._additions.append(addition)
