@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from actas.core import (
     Audit,
     AuditSink,
+    Authority,
     ConfigurationError,
     DelegationModule,
     DelegationRegistry,
@@ -69,8 +70,15 @@ class MCPOAuthServer:
             assembly.audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure
         )
         registry = DelegationRegistry()
-        pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
         auth = made.settings.auth
+        authority = Authority(auth.permissions, assembly.authorizers(made))
+        pipeline = Pipeline(
+            registry,
+            audit,
+            validator=validate_parameters,
+            timeout=made.settings.mcp.tool_timeout,
+            authority=authority,
+        )
         self._http = HttpClient(auth.http)
         authenticator = Authenticator(
             auth.trusted_idps,
@@ -116,9 +124,14 @@ class MCPOAuthServer:
         self._unsealed()
         self._guard.add(tools)
 
-    def tools_for(self, session: Session) -> list[str]:
+    async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
-        return list(self._guard.view(session).tools)
+        return list((await self._guard.view(session)).tools)
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """All tools by name, whoever sees them."""
+        return self._guard.tools
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
@@ -175,6 +188,7 @@ class MCPOAuthServer:
         """Modules and keys are there inside; whatever happens, everything is released."""
         context = self.core_context
         try:
+            await context.pipeline.authority.initialize()
             await context.registry.initialize_all()
             await context.authenticator.start()
             yield
@@ -189,6 +203,7 @@ class MCPOAuthServer:
             await context.registry.destroy_all()
         finally:
             try:
+                await context.pipeline.authority.close()
                 await context.authenticator.aclose()
                 await self._http.aclose()
             finally:
