@@ -35,6 +35,7 @@ def test_the_codes_stay_what_clients_and_auditors_know() -> None:
         "AuditUnavailable": "audit_unavailable",
         "AuthenticationError": "invalid_token",
         "AuthorizationError": "forbidden",
+        "AuthorizerUnavailable": "authorizer_unavailable",
         "ConfigurationError": "configuration",
         "DelegationError": "delegation_failed",
         "DelegationRefused": "delegation_refused",

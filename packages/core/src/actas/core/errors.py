@@ -11,7 +11,8 @@
      │    ├── SessionRejected       the token is good, its roles are not accepted
      │    ├── SessionExpired        the token ran out after it was verified
      │    ├── PermissionDenied      the session lacks a permission or role
-     │    └── InsufficientScope     the session lacks scopes: step up and try again
+     │    ├── InsufficientScope     the session lacks scopes: step up and try again
+     │    └── AuthorizerUnavailable an authoriser cannot say whether the session may
      ├── InvalidParameters          the parameters do not fit the action
      ├── UnknownAction              no such module or action
      ├── DelegationError            the way downstream
@@ -128,6 +129,13 @@ class InsufficientScope(AuthorizationError):
     def __init__(self, scopes: Iterable[str], *, detail: str | None = None) -> None:
         self.scopes = frozenset(scopes)
         super().__init__(detail=detail or f"needs {' '.join(sorted(self.scopes))}")
+
+
+class AuthorizerUnavailable(AuthorizationError):
+    """An authoriser failed, was late, or answered nonsense: nobody can say whether the session may."""
+
+    code = "authorizer_unavailable"
+    default_message = "This server cannot decide at the moment whether you may do this. Try again later."
 
 
 class InvalidParameters(ActasError):

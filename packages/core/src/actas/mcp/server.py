@@ -77,9 +77,14 @@ class MCPOAuthServer:
         added = list(tools)
         self._add(lambda site: site.guard.add(added))
 
-    def tools_for(self, session: Session) -> list[str]:
+    async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
-        return list(self._site.guard.view(session).tools)
+        return list((await self._site.guard.view(session)).tools)
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """All tools by name, whoever sees them."""
+        return self._site.guard.tools
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.

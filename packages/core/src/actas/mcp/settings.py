@@ -93,6 +93,9 @@ class AuthSettings:
     """The identity providers whose access tokens are accepted. At least one."""
     permissions: Permissions = field(default_factory=Permissions)
     """What each role may do."""
+    authorizers: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    """Who decides besides roles, permissions and scopes; all must allow, asked in this order. `kind` names the
+    plug-in, all other keys are its own settings."""
     audit: AuditSettings = field(default_factory=AuditSettings)
     """The minutes."""
     http: HttpSettings = field(default_factory=HttpSettings)

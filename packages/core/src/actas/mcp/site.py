@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from actas.core import Audit, AuditSink, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -65,7 +65,13 @@ class Site:
         self._owns_sink = audit_sink is None
         audit = Audit(assembly.audit_sink(made) if audit_sink is None else audit_sink, auth.audit.on_failure)
         registry = DelegationRegistry()
-        pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
+        pipeline = Pipeline(
+            registry,
+            audit,
+            validator=validate_parameters,
+            timeout=made.settings.mcp.tool_timeout,
+            authority=Authority(auth.permissions, assembly.authorizers(made)),
+        )
         self._http = HttpClient(auth.http)
         authenticator = Authenticator(
             auth.trusted_idps,
@@ -122,10 +128,10 @@ class Site:
         self.documents = {urlsplit(where).path: orjson.dumps(document)}
 
     async def open(self) -> None:
-        """Start the modules, fetch the keys, start the SDK. Where that fails, everything is released.
+        """Start authorisers and modules, fetch the keys, start the SDK. Where that fails, everything is released.
 
         Raises:
-            ConfigurationError: a module's downstream is not as configured.
+            ConfigurationError: an authoriser, or a module's downstream, is not as configured.
         """
         opened = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(opened))
@@ -141,6 +147,7 @@ class Site:
     async def _keep(self, opened: "asyncio.Future[None]") -> None:
         """From the start to the end in one task: the SDK's task group must be left where it was entered."""
         try:
+            await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
             async with self._sdk.lifespan():
@@ -164,6 +171,7 @@ class Site:
             await self._own.destroy_all()
         finally:
             try:
+                await self.context.pipeline.authority.close()
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
             finally:

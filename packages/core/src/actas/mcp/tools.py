@@ -18,6 +18,7 @@ from actas.core import (
     Effect,
     NoParameters,
     Pipeline,
+    Question,
     Session,
 )
 
@@ -41,6 +42,10 @@ class Tool:
     origin: str
     """Where it comes from, for error messages."""
     run: _Run
+    module: str | None = None
+    """The module whose action it is; None for a tool of one's own."""
+    delegates: tuple[str, str] | None = None
+    """The module and the action that a call of it ends in, where that is known: for the operator."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -48,14 +53,18 @@ class Tool:
                 f"{self.origin}: {self.name!r} is no tool name: up to 128 letters, digits, and _ . - are allowed"
             )
 
+    def question(self, session: Session, parameters: object = None) -> Question:
+        """What authorisers are asked about this tool; without ``parameters``: whether it may be seen."""
+        return Question(session=session, tool=self.name, module=self.module, action=self.action, parameters=parameters)
+
     @classmethod
-    def own(cls, action: Action, function: ToolFunction) -> Self:
+    def own(cls, action: Action, function: ToolFunction, *, delegates: tuple[str, str] | None = None) -> Self:
         """A tool that runs ``function`` in this process, under ``action``'s permission and scopes."""
 
         async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
             return await pipeline.call(session, action, parameters, lambda call: function(call, pipeline))
 
-        return cls(action.name, action, f"the tool {action.name}", run)
+        return cls(action.name, action, f"the tool {action.name}", run, delegates=delegates)
 
 
 def module_tools(
@@ -86,7 +95,7 @@ def _module_tool(module: str, action: Action, prefix: str) -> Tool:
     async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
         return await pipeline.delegate(session, module, action.name, parameters, tool=tool_name)
 
-    return Tool(tool_name, action, f"delegation.modules.{module}", run)
+    return Tool(tool_name, action, f"delegation.modules.{module}", run, module, (module, action.name))
 
 
 def create_delegation_tool(
@@ -98,23 +107,31 @@ def create_delegation_tool(
     arguments: Mapping[str, object] | Callable[[DelegationCall], Mapping[str, object]],
     parameters: type = NoParameters,
     permission: str | None = None,
+    roles: Iterable[str] = (),
+    can_access: Callable[[Session], bool] | None = None,
     scopes: Iterable[str] = (),
     effect: Effect = Effect.READ,
 ) -> Tool:
     """A tool of one's own that delegates to a module.
 
-    The caller needs both ``permission`` and what the module's action asks for.
+    The caller needs both what is asked for here and what the module's action asks for.
 
     Args:
         arguments: what the action gets: fixed, or made from the call (``call.parameters`` is an
             instance of ``parameters``, ``call.session`` is the caller).
         parameters: a dataclass of what the model fills in; each field's docstring describes it.
+        permission: who lacks it does not see the tool.
+        roles: who has none of them does not see the tool.
+        can_access: who it does not answer True for does not see the tool; it does no I/O.
+        scopes: who lacks one sees the tool and is told to step up.
     """
     own = Action(
         name=name,
         description=description,
         parameters=parameters,
         permission=permission,
+        roles=frozenset(roles),
+        can_access=can_access,
         scopes=frozenset(scopes),
         effect=effect,
     )
@@ -123,4 +140,4 @@ def create_delegation_tool(
         made = arguments(call) if callable(arguments) else arguments
         return await pipeline.delegate(call.session, module, action, made, tool=name)
 
-    return Tool.own(own, delegate)
+    return Tool.own(own, delegate, delegates=(module, action))
