@@ -34,6 +34,7 @@ def test_the_codes_stay_what_clients_and_auditors_know() -> None:
         "ActasError": "error",
         "AuditUnavailable": "audit_unavailable",
         "AuthenticationError": "invalid_token",
+        "AuthenticationUnavailable": "authentication_unavailable",
         "AuthorizationError": "forbidden",
         "AuthorizerUnavailable": "authorizer_unavailable",
         "ConfigurationError": "configuration",

@@ -14,7 +14,7 @@ from actas.core.models import Actor
 from actas.core.roles import Permissions, RoleMappings
 from actas.oauth import Authenticator, ClaimMappings
 from actas.oauth.claims import ClaimPath, scopes_of
-from actas.oauth.tokencache import DenyList
+from actas.oauth.denylist import DenyList, Revocation
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import tampered
 
@@ -243,13 +243,14 @@ async def test_a_subject_that_is_mapped_from_another_claim_is_revoked_by_its_own
 
 
 def test_a_full_deny_list_forgets_nothing_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actas.oauth.tokencache._MAX_DENIED", 2)
+    monkeypatch.setattr("actas.oauth.denylist.MAX_DENIED", 2)
     denied = DenyList()
-    denied.add("jti", "a", 10.0, 0.0)
-    denied.add("jti", "b", 100.0, 0.0)
+    denied.add(Revocation(claim="jti", value="a", until=10.0), 0.0)
+    denied.add(Revocation(claim="jti", value="b", until=100.0), 0.0)
     with pytest.raises(LimitExceeded):
-        denied.add("jti", "c", 100.0, 9.0)
-    denied.add("jti", "c", 100.0, 10.0)
+        denied.add(Revocation(claim="jti", value="c", until=100.0), 9.0)
+    denied.add(Revocation(claim="jti", value="b", until=50.0), 9.0)
+    denied.add(Revocation(claim="jti", value="c", until=100.0), 10.0)
 
 
 def test_no_permissions_come_by_themselves() -> None:

@@ -7,6 +7,7 @@
      │    ├── SecretError           a {"$secret": …} cannot be resolved
      │    └── PluginError           a plug-in is missing, claimed twice, misnamed or broken
      ├── AuthenticationError        nobody is known: HTTP 401
+     │    └── AuthenticationUnavailable   nor can be, just now: HTTP 503
      ├── AuthorizationError         somebody is known and may not: HTTP 403
      │    ├── SessionRejected       the token is good, its roles are not accepted
      │    ├── SessionExpired        the token ran out after it was verified
@@ -87,6 +88,15 @@ class AuthenticationError(ActasError):
     def __init__(self, reason: str, message: str | None = None, *, detail: str | None = None) -> None:
         self.reason = reason
         super().__init__(message, detail=f"{reason}: {detail}" if detail else str(reason))
+
+
+class AuthenticationUnavailable(AuthenticationError):
+    """It cannot be found out who is calling. Says nothing against the token: a client that threw it away would only
+    ask the provider that is in trouble for another one."""
+
+    code = "authentication_unavailable"
+    outcome = Outcome.FAILED
+    default_message = "This server cannot check access tokens at the moment. Keep yours and try again later."
 
 
 class AuthorizationError(ActasError):

@@ -16,7 +16,7 @@ from typing import Self
 from actas.core.secret import Secret
 
 UNASSIGNED = "unassigned"
-"""The role of a session whose roles could not be read or mapped. It has no permissions."""
+"""The role of a session whose roles could not be read or mapped, or may not be used by who acts. It gives nothing."""
 
 
 def new_id() -> str:
@@ -56,7 +56,9 @@ class Session:
     scopes: frozenset[str] = frozenset()
     client_id: str | None = None
     actors: tuple[Actor, ...] = ()
-    """The ``act`` chain, the current actor first."""
+    """The ``act`` chain, the current actor first. Roles, permissions and scopes are those that this one may use too."""
+    application: bool = False
+    """True where the token stands for an application and no user: then there is no ``legacy_username``."""
     claims: Mapping[str, object] = field(default_factory=lambda: _EMPTY, repr=False)
     expires_at: float = float("inf")
     """Seconds since the epoch."""
@@ -231,6 +233,8 @@ class AuditEvent:
     username: str | None = None
     role: str | None = None
     client_id: str | None = None
+    application: bool | None = None
+    """True where no user is behind the token; not set otherwise."""
     actors: tuple[str, ...] = ()
     session_id: str | None = None
     tool: str | None = None
@@ -273,6 +277,7 @@ class AuditEvent:
             username=session.username,
             role=session.role,
             client_id=session.client_id,
+            application=session.application or None,
             actors=tuple(actor.subject for actor in session.actors),
             session_id=session.session_id,
             tool=tool,

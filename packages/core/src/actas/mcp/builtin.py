@@ -34,6 +34,7 @@ def describe(session: Session) -> dict[str, object]:
         "permissions": sorted(session.permissions),
         "scopes": sorted(session.scopes),
         "client_id": session.client_id,
+        "application": session.application,
         "actors": [actor.subject for actor in session.actors],
     }
 

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from actas.core import AuditUnavailable, AuthenticationError, InsufficientScope, SessionRejected
+from actas.core import (
+    AuditUnavailable,
+    AuthenticationError,
+    AuthenticationUnavailable,
+    InsufficientScope,
+    SessionRejected,
+)
 from actas.mcp.asgi import Headers
 
 
@@ -53,8 +59,8 @@ class Challenges:
         attributes = {"error": error.code, "error_description": error.message, "scope": needed}
         return self._refuse(403, attributes, error.code, error.message)
 
-    def unavailable(self, error: AuditUnavailable) -> Refusal:
-        """503: what cannot be recorded is not done."""
+    def unavailable(self, error: AuditUnavailable | AuthenticationUnavailable) -> Refusal:
+        """503 without a challenge: what cannot be recorded is not done, and the token is not to blame."""
         return self._refuse(503, None, error.code, error.message)
 
     def cut_off(self) -> Refusal:

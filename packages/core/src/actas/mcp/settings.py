@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
 from actas.http import HttpSettings
-from actas.oauth.settings import TrustedIssuer
+from actas.oauth.settings import RevocationSettings, TrustedIssuer
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
@@ -99,7 +99,9 @@ class AuthSettings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     """The minutes."""
     http: HttpSettings = field(default_factory=HttpSettings)
-    """How the providers are asked for their keys."""
+    """How the providers are asked for their keys, and about opaque tokens."""
+    revocation: RevocationSettings | None = None
+    """What is refused although its token is good: what `actas revoke` writes. None: nothing is."""
     token_cache_seconds: float = 60.0
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000

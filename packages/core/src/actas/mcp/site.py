@@ -79,6 +79,7 @@ class Site:
             http=self._http,
             cache_size=auth.token_cache_entries,
             cache_ttl=auth.token_cache_seconds,
+            revocation=auth.revocation,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
         self.guard = Guard(pipeline)
