@@ -82,6 +82,19 @@ class Authenticator:
             provider = _Provider(issuer, TokenPolicy(issuer), source, SessionFactory(issuer, permissions))
             self._providers.setdefault(issuer.issuer, []).append(provider)
 
+    def inherit(self, predecessor: "Authenticator") -> None:
+        """Take over what must outlive a change of the configuration, before :meth:`start`.
+
+        What was revoked stays revoked: both have the same deny list from now on. The keys of a provider that is found
+        in the same place are taken along, so that one that is out of reach just now goes on being trusted as before.
+        Verified tokens are not: the rules that made sessions of them may have changed.
+        """
+        self._denied = predecessor._denied
+        known = {_place(provider.settings): provider.keys for provider in predecessor._all()}
+        for provider in self._all():
+            if (source := known.get(_place(provider.settings))) is not None:
+                provider.keys.adopt(source)
+
     async def start(self) -> None:
         """Fetch all keys ahead. A provider that is out of reach does not matter yet. Never raises."""
         async with anyio.create_task_group() as group:
@@ -189,6 +202,11 @@ class Authenticator:
 
     def _all(self) -> Iterable[_Provider]:
         return (provider for providers in self._providers.values() for provider in providers)
+
+
+def _place(settings: TrustedIssuer) -> tuple[str, str | None, str | None]:
+    """What says where a provider's keys are."""
+    return settings.issuer, settings.discovery_url, settings.jwks_uri
 
 
 def _encoded(token: str) -> bytes:
