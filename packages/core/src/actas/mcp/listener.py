@@ -49,7 +49,6 @@ class _Server(uvicorn.Server):
         """Stop accepting, finish what runs and what comes on open connections, each for the last time."""
         deadline = asyncio.get_running_loop().time() + self._seconds()
         state = self.server_state
-        state.stopping = True
         for connection in self._connections():
             connection.let_go()
         await self._within(LINGER_SECONDS, state.all_gone.wait())
@@ -171,10 +170,11 @@ class Listener:
     @property
     def stopping(self) -> bool:
         """Whether no new requests should be sent here."""
-        return self._server.should_exit
+        return self._server.server_state.stopping
 
     async def stop(self) -> None:
         """Finish what runs, within its time, and close what is left."""
+        self._server.server_state.stopping = True
         self._server.should_exit = True
         if self._task is not None:
             await self._task
