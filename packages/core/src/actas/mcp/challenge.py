@@ -65,7 +65,11 @@ class Challenges:
 
     def cut_off(self) -> Refusal:
         """503: the server stops, or has another configuration, and the call took longer than was left to it."""
-        return self._refuse(503, None, "cut_off", "The call was ended: the server is stopping. Try again.")
+        refusal = self._refuse(
+            503, None, "cut_off", "The call took longer than this server, which stops or changes, had left. Try again."
+        )
+        refusal.headers.append((b"retry-after", b"1"))
+        return refusal
 
     def _refuse(self, status: int, attributes: dict[str, str] | None, code: str, message: str) -> Refusal:
         body = orjson.dumps({"error": code, "error_description": message})

@@ -2,16 +2,31 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 
-from actas.core import AuditSink, ConfigurationError, DelegationModule, DelegationRegistry, Session
+from actas.core import (
+    AuditSink,
+    AuditUnavailable,
+    ConfigurationError,
+    DelegationModule,
+    DelegationRegistry,
+    Session,
+)
+from actas.core.errors import places
 from actas.mcp import assembly
 from actas.mcp.door import Door
-from actas.mcp.listener import Listener, listen, wait_for_signal
+from actas.mcp.listener import Listener, listen
+from actas.mcp.probes import Probes
+from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
 from actas.mcp.settings import Settings
+from actas.mcp.signals import heard
 from actas.mcp.site import CoreContext, Site
+from actas.mcp.sites import Sites
 from actas.mcp.tools import Tool
+
+logger = logging.getLogger(__name__)
 
 
 class MCPOAuthServer:
@@ -34,23 +49,30 @@ class MCPOAuthServer:
     def __init__(
         self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
     ) -> None:
+        self._source = configuration
+        self._wanted = asyncio.Event()
+        self._watch: Watch | None = None
+        if isinstance(configuration, str | Path):  # before it is read: what changes meanwhile has changed
+            self._watch = Watch(Path(configuration), self._wanted.set, when=lambda: self.settings.mcp.watch)
         self._sink = audit_sink
-        self._site = Site(assembly.configuration(configuration), audit_sink=audit_sink)
+        self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
         self._shared = DelegationRegistry()
         self._additions: list[Callable[[Site], None]] = []
         self._sealed = False
         self._released = False
         self._running: Listener | None = None
+        self._resource = ""
+        self._reloading = asyncio.Lock()
 
     @property
     def settings(self) -> Settings:
         """The configuration that serves now."""
-        return self._site.settings
+        return self._sites.current.settings
 
     @property
     def core_context(self) -> CoreContext:
         """The parts that serve now. A reload puts others in their place: ask anew instead of keeping them."""
-        return self._site.context
+        return self._sites.current.context
 
     def register_delegation_module(
         self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
@@ -79,12 +101,12 @@ class MCPOAuthServer:
 
     async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
-        return list((await self._site.guard.view(session)).tools)
+        return list((await self._sites.current.guard.view(session)).tools)
 
     @property
     def tools(self) -> Mapping[str, Tool]:
         """All tools by name, whoever sees them."""
-        return self._site.guard.tools
+        return self._sites.current.guard.tools
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
@@ -99,24 +121,73 @@ class MCPOAuthServer:
             raise ConfigurationError("a server that was stopped is not started again: make a new one")
         self._sealed = True
         settings = self.settings.mcp
-        self._site.furnish(settings.resource_at(settings.port if port is None else port))
-        return Door(path=settings.path, current=lambda: self._site, lifespan=self._lifespan)
+        self._resource = settings.resource_at(settings.port if port is None else port)
+        self._sites.current.furnish(self._resource)
+        return Door(path=settings.path, current=lambda: self._sites.current, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncGenerator[None]:
         """Modules and keys are there inside; whatever happens, everything is released."""
         try:
             await self._shared.initialize_all()
-            await self._site.open()
+            await self._sites.current.open()
             yield
         finally:
             await self.release()
+
+    async def reload(self, configuration: Path | str | Mapping[str, object] | Settings | None = None) -> None:
+        """Serve by another configuration from now on; calls that run are finished by the old one.
+
+        Modules and tools that code registered stay as they are. What the configuration names is built anew, whole,
+        and started, before the first request comes to it. Secrets are looked up anew.
+
+        Args:
+            configuration: the new one; None reads the one that the constructor was given again.
+
+        Raises:
+            ConfigurationError: with everything that is wrong. Nothing has changed; it is in the log and the minutes.
+        """
+        async with self._reloading:
+            if self._released or not self._sealed:
+                raise ConfigurationError("the server is not running")
+            try:
+                site = await self._next_site(self._source if configuration is None else configuration)
+            except ConfigurationError as error:
+                await record_refusal(self._sites.current.context.audit, error)
+                raise
+            if configuration is not None:
+                self._source = configuration
+            await self._sites.replace(site)
+            logger.info("the new configuration serves")
+
+    async def _next_site(self, configuration: Path | str | Mapping[str, object] | Settings) -> Site:
+        """The site of ``configuration``, open. Whatever is raised, it is released and the current one goes on."""
+        # In a thread: files, plug-ins and secret providers may take their time, and requests are being served.
+        made = await asyncio.to_thread(assembly.configuration, configuration)
+        refuse_what_is_fixed(self.settings, made.settings)
+        site = Site(made, audit_sink=self._sink)
+        try:
+            for addition in self._additions:
+                addition(site)
+            site.inherit(self._sites.current)
+            site.furnish(self._resource)
+            await site.open()
+            await site.context.audit.record(succeeded())
+            if self._released:
+                raise ConfigurationError("the server was stopped meanwhile")
+        except AuditUnavailable as error:
+            await site.close()
+            raise ConfigurationError(f"auth.audit: {error.message}", detail=error.detail) from error
+        except BaseException:
+            await site.close()
+            raise
+        return site
 
     async def release(self) -> None:
         """Release what the constructor made: for a server that was never started. May be called twice."""
         self._released = True
         try:
-            await self._site.close()
+            await self._sites.close()
         finally:
             try:
                 await self._shared.destroy_all()
@@ -147,9 +218,15 @@ class MCPOAuthServer:
         settings = self.settings.mcp
         listening = listen(settings.host, settings.port)
         try:
-            app = self.asgi_app(port=listening.getsockname()[1])
-            longest = max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
-            self._running = Listener(listening, app, longest_token=longest)
+            door = self.asgi_app(port=listening.getsockname()[1])
+            self._running = Listener(
+                listening,
+                Probes(door, ready=lambda: self._running is not None and not self._running.stopping),
+                door.lifespan,
+                longest_token=self._longest_token,
+                seconds=lambda: self.settings.mcp.drain_timeout,
+                cut_off=self._sites.cut_off,
+            )
             await self._running.start()
         except BaseException:
             self._running = None
@@ -157,24 +234,57 @@ class MCPOAuthServer:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, let running calls finish, release everything. May be called twice."""
-        running, self._running = self._running, None
-        if running is not None:
-            await running.stop()
+        """Stop listening, let running calls finish for ``drain_timeout``, release everything. May be called twice."""
+        running = self._running
+        try:
+            if running is not None:
+                await running.stop()
+        finally:
+            self._running = None
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
         asyncio.run(self.serve())
 
     async def serve(self, started: Callable[[str], None] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM, or until cancelled; ``started`` is told the URL once it listens."""
-        await self.start()
-        try:
-            if started is not None:
-                started(self.url)
-            await wait_for_signal()
-        finally:
-            await self.stop()
+        """Serve until SIGINT or SIGTERM, or until cancelled; ``started`` is told the URL once it listens.
+
+        The second signal stops at once. SIGHUP reads the configuration anew, and so does a change of its file where
+        ``mcp.watch`` says so.
+        """
+        with heard(hurry=self._hurry, reload=self._wanted.set) as stop:
+            await self.start()
+            following = asyncio.create_task(self._follow())
+            try:
+                if started is not None:
+                    started(self.url)
+                await stop.wait()
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
+                await self.stop()
+
+    async def _follow(self) -> None:
+        """Reload when somebody wants it, and when the file changes."""
+        async with asyncio.TaskGroup() as group:
+            if self._watch is not None:
+                group.create_task(self._watch.run())
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                try:
+                    await self.reload()
+                except ConfigurationError:
+                    pass  # told already
+                except Exception as error:  # a plug-in's defect must not end what follows the file
+                    logger.error("not reloaded, the last good configuration serves on: %s", places(error))
+
+    def _hurry(self) -> None:
+        if self._running is not None:
+            self._running.hurry()
+
+    def _longest_token(self) -> int:
+        return max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
 
     def _add(self, addition: Callable[[Site], None]) -> None:
         """Do ``addition`` to the site, and to every one that takes its place."""
@@ -182,5 +292,5 @@ class MCPOAuthServer:
             raise ConfigurationError(
                 "modules and tools are registered before the server starts: what callers see is fixed then"
             )
-        addition(self._site)
+        addition(self._sites.current)
         self._additions.append(addition)

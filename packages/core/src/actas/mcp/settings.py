@@ -15,6 +15,8 @@ _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 """The characters of a URL (RFC 3986), percent-encoded where need be; it goes into headers as it is."""
 
+PROBES = ("/livez", "/readyz")
+"""Where orchestrators ask."""
 SECRETS_DIRECTORY = "/run/secrets"
 """Where container platforms mount secrets."""
 
@@ -46,10 +48,19 @@ class McpSettings:
     """The longest request body, in bytes."""
     tool_timeout: float = 30.0
     """Seconds that a tool may take, unless it names its own."""
+    drain_timeout: float = 20.0
+    """Seconds that running calls get to finish, when the server stops or a reload has put another configuration in the
+    place of theirs. Then they are answered with 503. Above `tool_timeout`, none is ever cut off."""
+    watch: bool = True
+    """Whether a configuration file, and the secret files that it names, are read anew when they change. SIGHUP reads
+    them anew in any case."""
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known"):
-            raise ValueError("path must start with /, lie outside /.well-known, and need no percent-encoding")
+        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known") or self.path in PROBES:
+            raise ValueError(
+                "path must start with /, need no percent-encoding, lie outside /.well-known, and be none of "
+                + " and ".join(PROBES)
+            )
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if not all(self.allowed_hosts) or not all(self.allowed_origins):
@@ -58,6 +69,8 @@ class McpSettings:
             raise ValueError("max_body_bytes must be at least 1024")
         if not 0 < self.tool_timeout <= 3600:
             raise ValueError("tool_timeout must be above 0 and at most 3600 seconds")
+        if not 0 <= self.drain_timeout <= 3600:
+            raise ValueError("drain_timeout must be 0 to 3600 seconds")
         if self.resource is not None:
             _check_resource(self.resource)
         elif not is_loopback(self.host):

@@ -30,6 +30,9 @@ from actas.oauth.authentication import Authenticator
 
 logger = logging.getLogger(__name__)
 
+_END_SECONDS = 1.0
+"""Seconds in which what was cancelled must have ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class CoreContext:
@@ -101,6 +104,10 @@ class Site:
         self.context.registry.register(name, module)
         self.guard.add(made)
 
+    def inherit(self, predecessor: "Site") -> None:
+        """Take over what must outlive a change of the configuration, before :meth:`open`."""
+        self.context.authenticator.inherit(predecessor.context.authenticator)
+
     def furnish(self, resource: str) -> None:
         """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
         settings = self.settings.mcp
@@ -156,6 +163,13 @@ class Site:
                 await self._leave.wait()
         finally:
             await self._release()
+
+    async def retire(self) -> None:
+        """Let what runs finish, for ``drain_timeout`` at most; then :meth:`close`."""
+        if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
+            self.in_flight.end()
+            await self.in_flight.drained(_END_SECONDS)
+        await self.close()
 
     async def close(self) -> None:
         """Release everything, also of a site that was never opened. May be called twice."""

@@ -88,6 +88,19 @@ class Authenticator:
         )
         self._introspectors = introspectors(tuple(self._providers), self._http, clock)
 
+    def inherit(self, predecessor: "Authenticator") -> None:
+        """Take over what must outlive a change of the configuration, before :meth:`start`.
+
+        What was revoked stays revoked: both have the same deny list from now on. The keys of a provider that is found
+        in the same place are taken along, so that one that is out of reach just now goes on being trusted as before.
+        Verified tokens are not: the rules that made sessions of them may have changed.
+        """
+        self._denied = predecessor._denied
+        known = {_place(provider.settings): provider.keys for provider in predecessor._all()}
+        for provider in self._all():
+            if (source := known.get(_place(provider.settings))) is not None:
+                provider.keys.adopt(source)
+
     async def start(self) -> None:
         """Fetch all keys ahead, and look for revocations from now on. Never raises.
 
@@ -212,6 +225,11 @@ class Authenticator:
 
     def _introspector_of(self, provider: Provider) -> Introspector | None:
         return next((each for each in self._introspectors if each.asks(provider)), None)
+
+
+def _place(settings: TrustedIssuer) -> tuple[str, str | None, str | None]:
+    """What says where a provider's keys are."""
+    return settings.issuer, settings.discovery_url, settings.jwks_uri
 
 
 def _encoded(token: str) -> bytes:

@@ -182,6 +182,10 @@ class KeySource:
                     await self._attempt()
         return self._failures == 0
 
+    def adopt(self, other: "KeySource") -> None:
+        """Begin with the keys of ``other``, as old as they are there. It must be the same provider's."""
+        self._keys, self._fetched_at = other._keys, other._fetched_at
+
     async def check(self) -> None:
         """Fetch the keys now, whatever is cached.
 
