@@ -261,9 +261,8 @@ def _module_tables(written: Mapping[str, object]) -> dict[str, dict[str, object]
 def _authorizer_tables(written: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """Each authoriser's table by its path; what is no table is told by the validation of the settings."""
     tables = _list(_table(written.get("auth")).get("authorizers"))
-    return {
-        f"auth.authorizers[{index}]": _table(table) for index, table in enumerate(tables) if isinstance(table, dict)
-    }
+    paths = {f"auth.authorizers[{index}]": table for index, table in enumerate(tables)}
+    return {path: cast("dict[str, object]", table) for path, table in paths.items() if isinstance(table, dict)}
 
 
 def _table(value: object) -> dict[str, object]:

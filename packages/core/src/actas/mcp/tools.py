@@ -44,8 +44,6 @@ class Tool:
     run: _Run
     module: str | None = None
     """The module whose action it is; None for a tool of one's own."""
-    delegates: tuple[str, str] | None = None
-    """The module and the action that a call of it ends in, where that is known: for the operator."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -58,13 +56,13 @@ class Tool:
         return Question(session=session, tool=self.name, module=self.module, action=self.action, parameters=parameters)
 
     @classmethod
-    def own(cls, action: Action, function: ToolFunction, *, delegates: tuple[str, str] | None = None) -> Self:
+    def own(cls, action: Action, function: ToolFunction) -> Self:
         """A tool that runs ``function`` in this process, under ``action``'s permission and scopes."""
 
         async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
             return await pipeline.call(session, action, parameters, lambda call: function(call, pipeline))
 
-        return cls(action.name, action, f"the tool {action.name}", run, delegates=delegates)
+        return cls(action.name, action, f"the tool {action.name}", run)
 
 
 def module_tools(
@@ -95,7 +93,7 @@ def _module_tool(module: str, action: Action, prefix: str) -> Tool:
     async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
         return await pipeline.delegate(session, module, action.name, parameters, tool=tool_name)
 
-    return Tool(tool_name, action, f"delegation.modules.{module}", run, module, (module, action.name))
+    return Tool(tool_name, action, f"delegation.modules.{module}", run, module)
 
 
 def create_delegation_tool(
@@ -140,4 +138,4 @@ def create_delegation_tool(
         made = arguments(call) if callable(arguments) else arguments
         return await pipeline.delegate(call.session, module, action, made, tool=name)
 
-    return Tool.own(own, delegate, delegates=(module, action))
+    return Tool.own(own, delegate)
