@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ from actas.core import (
 from actas.core.roles import Permissions, RoleMappings
 from actas.mcp import AuthSettings, MCPOAuthServer, McpSettings, Settings
 from actas.testing._postgres_programs import free_port
-from actas.testing.fixtures import oidc_provider
+from actas.testing.fixtures import needed_in_ci, oidc_provider
 from actas.testing.idp import DemoUser
 from actas.testing.node import environment, runnable
 from actas.testing.oidc_provider import OidcProvider, Resource
@@ -120,22 +120,44 @@ class Shopfront:
         return self.server.url
 
 
-@pytest.fixture
-async def shop(oidc_provider: OidcProvider) -> AsyncIterator[Shopfront]:
+@asynccontextmanager
+async def shop_of(provider: OidcProvider, *trusted: Mapping[str, Any], **resource: Any) -> AsyncIterator[Shopfront]:
+    """A server that trusts ``provider``, under each of the ``trusted`` settings; its tokens are made as ``resource``
+    says."""
     port = free_port()
-    oidc_provider.users.update(USERS)
-    oidc_provider.resources[f"http://127.0.0.1:{port}/mcp"] = Resource(scopes=SCOPES)
-    oidc_provider.changed()
+    url = f"http://127.0.0.1:{port}/mcp"
+    provider.users |= {name: user for name, user in USERS.items() if name not in provider.users}
+    provider.resources[url] = Resource(scopes=SCOPES, **resource)
+    provider.changed()
+    ordinary = {"role_mappings": RoleMappings(user=["staff"]), "audience": [url]}
+    issuers = [provider.trusted(**{**ordinary, **fields}) for fields in trusted or ({},)]
+    auth = AuthSettings(trusted_idps=issuers, permissions=Permissions(user=["shop:use"]))
     sink = MemorySink()
-    trusted = oidc_provider.trusted(role_mappings=RoleMappings(user=["staff"]))
-    auth = AuthSettings(trusted_idps=[trusted], permissions=Permissions(user=["shop:use"]))
     server = MCPOAuthServer(Settings(auth=auth, mcp=McpSettings(port=port)), audit_sink=sink)
     server.register_delegation_module("shop", Shop())
     await server.start()
     try:
-        yield Shopfront(server, oidc_provider, sink)
+        yield Shopfront(server, provider, sink)
     finally:
         await server.stop()
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[OidcProvider]:
+    """One for all tests that leave its keys alone: each shop has a resource of its own there."""
+    running = OidcProvider()
+    with needed_in_ci():
+        running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+async def shop(provider: OidcProvider) -> AsyncIterator[Shopfront]:
+    async with shop_of(provider) as running:
+        yield running
 
 
 @pytest.fixture(params=["python", "typescript"])

@@ -82,6 +82,7 @@ class Grant:
     scopes: frozenset[str]
     token_type: str
     refresh_token: str | None = field(default=None, repr=False)
+    id_token: str | None = field(default=None, repr=False)
 
 
 class OidcProvider:
@@ -114,12 +115,8 @@ class OidcProvider:
         self.issuer = ""
         self.keys: list[str] = []
         """Key ids, the newest first."""
-        self._fixed = {
-            "clients": [*_CLIENTS, *clients],
-            "exchange": dict(exchange or {}),
-            "algorithm": algorithm,
-            "seconds": token_seconds,
-        }
+        self._fixed = {"clients": [*_CLIENTS, *clients], "exchange": dict(exchange or {})}
+        self._fixed |= {"algorithm": algorithm, "seconds": token_seconds}
         self._folder = tempfile.TemporaryDirectory(prefix="actas-oidc-")
         self._process: subprocess.Popen[str] | None = None
 
@@ -252,6 +249,7 @@ class OidcProvider:
             scopes=frozenset(answer.get("scope", "").split()),
             token_type=answer["token_type"],
             refresh_token=answer.get("refresh_token"),
+            id_token=answer.get("id_token"),
         )
 
     def _post(
