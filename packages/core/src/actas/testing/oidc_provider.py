@@ -7,11 +7,7 @@ revocation (RFC 7009) and token exchange (RFC 8693).
 
 import base64
 import hashlib
-import json
 import secrets
-import subprocess
-import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -23,7 +19,7 @@ import httpx
 
 from actas.oauth.settings import TrustedIssuer
 from actas.testing.idp import DemoUser
-from actas.testing.node import environment, runnable
+from actas.testing.node_process import NodeProcess
 
 AGENT = "agent"
 """A public client: authorization code with PKCE, and refresh."""
@@ -35,7 +31,6 @@ REDIRECT_URI = "http://127.0.0.1/callback"
 
 _TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 -- a name
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 -- a name
-_ANSWER_SECONDS = 30
 _MOST_REDIRECTS = 20
 _CLIENTS = (
     {
@@ -89,7 +84,7 @@ class OidcProvider:
     """A process of its own on a free port of the loopback, between :meth:`start` and :meth:`stop`.
 
     Args:
-        users: who can log in. Their scopes are the most that is granted, whatever is asked for.
+        users: who can log in. Their scopes are the most that is granted.
         resources: what tokens may be for, by resource identifier.
         clients: registered besides :data:`AGENT` and :data:`SERVICE` (RFC 7591 metadata).
         exchange: per client id ``{"from": [audiences], "to": [resources]}``.
@@ -115,24 +110,13 @@ class OidcProvider:
         self.issuer = ""
         self.keys: list[str] = []
         """Key ids, the newest first."""
-        self._fixed = {"clients": [*_CLIENTS, *clients], "exchange": dict(exchange or {})}
-        self._fixed |= {"algorithm": algorithm, "seconds": token_seconds}
-        self._folder = tempfile.TemporaryDirectory(prefix="actas-oidc-")
-        self._process: subprocess.Popen[str] | None = None
+        self.exchanges = dict(exchange or {})
+        self._fixed = {"clients": [*_CLIENTS, *clients], "algorithm": algorithm, "seconds": token_seconds}
+        self._process: NodeProcess | None = None
 
     def start(self) -> Self:
         """Begin to serve; returns itself when requests are answered."""
-        folder = Path(self._folder.name)
-        with (folder / "log").open("w") as log:
-            self._process = subprocess.Popen(  # noqa: S603 -- fixed programs, no shell
-                runnable(Path(str(files("actas.testing") / "oidc")), "provider.mjs", folder),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment(),
-                cwd=folder,
-            )
+        self._process = NodeProcess(Path(str(files("actas.testing") / "oidc")), "provider.mjs")
         try:
             self._tell({**self._fixed, **self._changing()})
         except BaseException:
@@ -144,9 +128,7 @@ class OidcProvider:
         """End the process. May be called twice."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.communicate()
-        self._folder.cleanup()
+            process.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -157,6 +139,11 @@ class OidcProvider:
     def changed(self) -> None:
         """Make what was done to :attr:`users` and :attr:`resources` known to the provider."""
         self._tell({"do": "change", "settings": self._changing()})
+
+    def allow_exchange(self, client: str, audiences: Sequence[str], resources: Sequence[str]) -> None:
+        """``client`` may from now on exchange tokens for ``audiences`` into tokens for ``resources``, and no others."""
+        self.exchanges[client] = {"from": audiences, "to": resources}
+        self.changed()
 
     def demand_dpop_nonce(self, demanded: bool = True) -> None:
         """Whether proofs must carry a nonce of the provider's (RFC 9449 section 8)."""
@@ -229,8 +216,8 @@ class OidcProvider:
 
     def exchange(self, subject_token: str, resource: str, scopes: Sequence[str] = ()) -> Grant:
         """A token for ``resource`` in exchange for a user's (RFC 8693), by :data:`SERVICE`. Raises ProviderRefused."""
-        form = {"grant_type": _TOKEN_EXCHANGE, "subject_token": subject_token, "subject_token_type": _ACCESS_TOKEN}
-        form |= {"resource": resource, "scope": " ".join(scopes)}
+        form = {"grant_type": _TOKEN_EXCHANGE, "resource": resource, "scope": " ".join(scopes)}
+        form |= {"subject_token": subject_token, "subject_token_type": _ACCESS_TOKEN}
         return self.ask({name: value for name, value in form.items() if value}, as_service=True)
 
     def introspect(self, token: str) -> dict[str, object]:
@@ -275,24 +262,10 @@ class OidcProvider:
             name: {"scopes": list(resource.scopes), "opaque": resource.opaque}
             for name, resource in self.resources.items()
         }
-        return {"users": users, "resources": resources}
+        return {"users": users, "resources": resources, "exchange": self.exchanges}
 
     def _tell(self, message: Mapping[str, object]) -> None:
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
+        if self._process is None:
             raise RuntimeError("the provider is not running: call start() first")
-        watchdog = threading.Timer(_ANSWER_SECONDS, process.kill)  # readline itself knows no limit
-        watchdog.start()
-        try:
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            watchdog.cancel()
-        if not line:
-            log = (Path(self._folder.name) / "log").read_text()
-            raise RuntimeError(f"oidc-provider ended, or did not answer: {log[-2000:]}")
-        answer = json.loads(line)
+        answer = self._process.ask(message)
         self.issuer, self.keys = answer["issuer"], answer["keys"]
