@@ -119,6 +119,12 @@ class Guard:
         """All scopes that any tool asks for, sorted: for the resource's metadata."""
         return sorted({scope for tool in self._tools.values() for scope in tool.action.scopes})
 
+    def first_scopes(self) -> list[str]:
+        """What a client should ask for at first, sorted: the scopes that reading needs, for it can step up to the
+        rest (MCP, Scope Minimization). All of them where reading needs none."""
+        reading = {s for tool in self._tools.values() if tool.action.effect is Effect.READ for s in tool.action.scopes}
+        return sorted(reading) or self.scopes()
+
     async def view(self, session: Session) -> View:
         """What ``session`` sees: by entitlement and what authorisers say, not by scope."""
         if self._asked:

@@ -112,7 +112,7 @@ class Site:
         """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
         settings = self.settings.mcp
         where, scopes = metadata_url(resource), self.guard.scopes()
-        challenges = Challenges(where, scopes)
+        challenges = Challenges(where, self.guard.first_scopes())
         hosts = assembly.allowed_hosts(settings, resource)
         self._sdk = McpEndpoint(
             name=settings.server_name,
