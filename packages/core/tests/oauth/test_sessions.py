@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actas.core.errors import AuthenticationError, LimitExceeded
-from actas.core.models import Actor
 from actas.core.roles import Permissions, RoleMappings
 from actas.oauth import Authenticator, ClaimMappings
 from actas.oauth.claims import ClaimPath, scopes_of
@@ -103,22 +102,6 @@ async def test_unmapped_roles_may_be_rejected(idp: IdentityProvider, make: Make)
     session = await authenticator.authenticate(idp.issue(roles=["other"]))
     assert session.rejected
     assert not (await authenticator.authenticate(idp.issue(roles=["staff"]))).rejected
-
-
-async def test_the_chain_of_actors_is_read_and_bounded(
-    authenticator: Authenticator, idp: IdentityProvider, refused: Refused
-) -> None:
-    act: dict[str, object] = {"sub": "agent", "iss": "https://a.example", "act": {"sub": "robot"}}
-    session = await authenticator.authenticate(idp.issue(claims={"act": act}))
-    assert session.actors == (Actor(subject="agent", issuer="https://a.example"), Actor(subject="robot"))
-    long: dict[str, object] = {"sub": "a"}
-    for _ in range(8):
-        long = {"sub": "a", "act": long}
-    assert await refused(authenticator, idp.issue(claims={"act": long})) == "malformed_claim"
-    malformed: list[object] = ["agent", [], {"sub": 5}, {"sub": "a", "act": "b"}, {"sub": "a\n"}]
-    for wrong in malformed:
-        assert await refused(authenticator, idp.issue(claims={"act": wrong})) == "malformed_claim"
-    assert await refused(authenticator, idp.issue(claims={"act": {"iss": "x"}})) == "missing_claim"
 
 
 async def test_claims_cannot_be_changed(authenticator: Authenticator, idp: IdentityProvider) -> None:

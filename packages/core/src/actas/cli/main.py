@@ -130,7 +130,7 @@ def revoke(
     from actas.oauth.denylist import DeniedClaim, Revocation
 
     named: tuple[tuple[DeniedClaim, str | None], ...] = (("sub", sub), ("jti", jti), ("sid", sid))
-    given = [(claim, value) for claim, value in named if value]
+    given: list[tuple[DeniedClaim, str]] = [(claim, value) for claim, value in named if value]
     if show:
         if given or issuer or until or span:
             raise typer.BadParameter("--list changes nothing: give it alone")

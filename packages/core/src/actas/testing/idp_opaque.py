@@ -73,5 +73,5 @@ class OpaqueTokens:
     def _answer(self, token: str) -> dict[str, object]:
         claims = self.active.get(token, {"exp": 0})
         ends = claims.get("exp")
-        ended = isinstance(ends, int) and ends <= self._clock()
+        ended = type(ends) is int and ends <= self._clock()
         return {"active": False} if ended else {"active": True, **claims}
