@@ -96,8 +96,8 @@ class Authenticator:
         Verified tokens are not: the rules that made sessions of them may have changed.
         """
         self._denied = predecessor._denied
-        known = {_place(provider.settings): provider.keys for provider in predecessor._all()}
-        for provider in self._all():
+        known = {_place(provider.settings): provider.keys for provider in predecessor._providers}
+        for provider in self._providers:
             if (source := known.get(_place(provider.settings))) is not None:
                 provider.keys.adopt(source)
 
