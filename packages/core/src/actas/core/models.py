@@ -69,6 +69,19 @@ class Session:
     session_id: str = field(default_factory=new_id, compare=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A token for one downstream service: exchanged for the caller's own, and verified like any other."""
+
+    token: Secret
+    token_type: str = "Bearer"  # noqa: S105 -- a scheme, no password
+    """How it is presented: ``Bearer``, or ``DPoP``."""
+    subject: str
+    """Whom it names, as the issuer of *this* token spells it; the caller, by the checks that were configured."""
+    expires_at: float
+    """Seconds since the epoch."""
+
+
 class Effect(StrEnum):
     """What an action does downstream; becomes the tool's read-only and destructive hints."""
 
@@ -170,6 +183,8 @@ class DelegationCall:
     """On :func:`time.monotonic`'s clock. The pipeline cancels at that time; a module should stop
     the downstream's work too."""
     request_id: str
+    credential: Credential | None = None
+    """The token for this module's downstream, where its configuration asks for one. The caller's own is never it."""
 
     def remaining(self, now: float) -> float:
         """Seconds left at ``now``, never below zero."""
