@@ -1,0 +1,131 @@
+"""A module's way to its downstream's tokens: kept ones, else exchanged ones, in any case verified ones."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
+
+from actas.core.models import Credential, Session
+from actas.http import HttpClient
+from actas.oauth.client_auth import Client
+from actas.oauth.exchange.cache import CredentialCache
+from actas.oauth.exchange.endpoint import TokenEndpoint
+from actas.oauth.exchange.grants import ExchangeRefused, Grant, Wanted
+from actas.oauth.exchange.identity_assertion import IdentityAssertion
+from actas.oauth.exchange.jwt_bearer import JwtBearer
+from actas.oauth.exchange.on_behalf_of import OnBehalfOf
+from actas.oauth.exchange.settings import ExchangeSettings, GrantKind
+from actas.oauth.exchange.token_exchange import TokenExchange
+from actas.oauth.exchange.vault import Vault
+from actas.oauth.exchange.verification import Verifier, issuer_of
+from actas.oauth.jwks import KeySource
+from actas.oauth.metadata import endpoint_of, fetch_keys
+from actas.oauth.settings import TrustedIssuer
+
+
+class Exchanger:
+    """Gets the credentials of one module.
+
+    Args:
+        settings: the module's.
+        provider: the trusted provider that they name.
+        http: our client.
+        vault: where credentials are kept, if the settings say so.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        provider: TrustedIssuer,
+        *,
+        http: HttpClient,
+        vault: Vault,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._provider = provider.name
+        self._wanted = Wanted(
+            audience=tuple(settings.audience),
+            resource=tuple(settings.resource),
+            scope=tuple(settings.scope),
+            requested_token_type=settings.requested_token_type,
+        )
+        client = Client(settings.client, provider.issuer, clock)
+        self._endpoint = TokenEndpoint(
+            http, partial(_place, settings, provider, http), client, timeout=settings.timeout_seconds
+        )
+        self._grant = _grant(settings, http, clock)
+        issuer = issuer_of(settings, provider)
+        keys = KeySource(issuer, partial(fetch_keys, http, issuer), clock)
+        self._verifier = Verifier(settings, issuer, keys, None, clock)
+        self._cache = (
+            CredentialCache(
+                vault,
+                _purpose(settings, provider),
+                ttl=settings.cache.ttl_seconds,
+                leeway=settings.cache.leeway_seconds,
+                clock=clock,
+            )
+            if settings.cache.enabled
+            else None
+        )
+
+    async def obtain(self, session: Session) -> Credential:
+        """The credential with which the module acts as ``session``'s user.
+
+        Raises:
+            ExchangeRefused: there is none for this user, or not one that passes every check.
+            ExchangeUnavailable: the provider cannot be asked.
+        """
+        if session.provider != self._provider:
+            raise ExchangeRefused(detail=f"the caller's token is not one of {self._provider}, which would exchange it")
+        if self._cache is None:
+            return await self._exchange(session)
+        return await self._cache.obtain(session, partial(self._exchange, session))
+
+    def discard(self, session: Session, refused: Credential) -> None:
+        """Forget a credential that the downstream did not take (401)."""
+        if self._cache is not None:
+            self._cache.discard(session, refused)
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._cache is not None:
+            await self._cache.aclose()
+
+    async def _exchange(self, session: Session) -> Credential:
+        if session.token is None:
+            raise ExchangeRefused(detail="the session has no token to exchange")
+        issued = await self._grant.exchange(session.token, self._wanted, self._endpoint.ask)
+        return await self._verifier.verified(session, issued)
+
+
+async def _place(settings: ExchangeSettings, provider: TrustedIssuer, http: HttpClient) -> str:
+    return settings.token_endpoint or await endpoint_of(http, provider, "token_endpoint")
+
+
+def _grant(settings: ExchangeSettings, http: HttpClient, clock: Callable[[], float]) -> Grant:
+    match settings.grant:
+        case GrantKind.TOKEN_EXCHANGE:
+            return TokenExchange()
+        case GrantKind.ON_BEHALF_OF:
+            return OnBehalfOf()
+        case GrantKind.JWT_BEARER:
+            return JwtBearer()
+        case GrantKind.IDENTITY_ASSERTION:
+            there = settings.identity_assertion
+            if there is None:
+                raise ValueError("the settings were not checked")
+            client = Client(there.client, there.authorization_server, clock)
+
+            async def place() -> str:
+                return there.token_endpoint
+
+            redeem = TokenEndpoint(http, place, client, timeout=settings.timeout_seconds)
+            return IdentityAssertion(authorization_server=there.authorization_server, redeem=redeem.ask)
+
+
+def _purpose(settings: ExchangeSettings, provider: TrustedIssuer) -> bytes:
+    """All that a credential depends on besides the caller: one that was got for another purpose is not found."""
+    # A repr shows every setting, and never a secret.
+    return hashlib.sha256(repr((provider.issuer, settings)).encode()).digest()

@@ -1,0 +1,141 @@
+"""What came back is believed as little as what came in: every check that a caller's token goes through, and more."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import cast
+
+from actas.core.errors import AuthenticationError
+from actas.core.models import Credential, Session
+from actas.oauth.claims import ClaimPath, actors_of, is_name, scopes_of
+from actas.oauth.exchange.grants import ExchangeRefused, Issued
+from actas.oauth.exchange.settings import ExchangeSettings
+from actas.oauth.jwks import KeySource
+from actas.oauth.jwt import TokenPolicy, TokenReader, names_any
+from actas.oauth.settings import TrustedIssuer
+from actas.oauth.signatures import check_signature
+
+_EVERYTHING = "/.default"
+"""How a scope of Entra ID ends that stands for all that was consented to."""
+
+Introspect = Callable[[str], Awaitable[Mapping[str, object]]]
+"""Asks the provider what an opaque token is. Raises AuthenticationError where it is not active."""
+
+
+def issuer_of(settings: ExchangeSettings, provider: TrustedIssuer) -> TrustedIssuer:
+    """Whom a module's exchanged tokens must come from, and what they must be like."""
+    return replace(
+        provider,
+        issuer=settings.expected_issuer or provider.issuer,
+        audience=settings.expected_audience or [*settings.audience, *settings.resource],
+        authorized_parties=[],
+        security=settings.security,
+    )
+
+
+class Verifier:
+    """Judges the tokens that are exchanged for one module.
+
+    Args:
+        settings: the module's.
+        issuer: as :func:`issuer_of` says.
+        keys: that issuer's.
+        introspect: for tokens that are no JWTs; None refuses them.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        issuer: TrustedIssuer,
+        keys: KeySource,
+        introspect: Introspect | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._issuer = issuer.issuer
+        self._policy = TokenPolicy(issuer)
+        self._reader = TokenReader(max_bytes=issuer.security.max_token_bytes)
+        self._keys = keys
+        self._introspect = introspect
+        self._clock = clock
+        self._asked = frozenset(settings.scope)
+        self._any_scope = not settings.scope or any(scope.endswith(_EVERYTHING) for scope in settings.scope)
+        self._actor = settings.expected_actor
+        self._required = {path: ClaimPath(path) for path in settings.required_claims}
+        self._caller, self._exchanged = ClaimPath(settings.same_user.caller), ClaimPath(settings.same_user.exchanged)
+
+    async def verified(self, session: Session, issued: Issued) -> Credential:
+        """``issued``, if it is a good token of the right issuer for the right service about the same user.
+
+        Raises:
+            ExchangeRefused: it is not; ``detail`` says in what.
+        """
+        if session.token is not None and issued.token == session.token:
+            raise ExchangeRefused(detail="the caller's own token came back, which is never passed on")
+        token = issued.token.reveal()
+        try:
+            claims = await (self._claims_of_jwt(token) if token.count(".") == 2 else self._claims_of_opaque(token))
+        except AuthenticationError as error:
+            raise ExchangeRefused(detail=f"the exchanged token is not accepted: {error.detail}") from None
+        self._check_user(session, claims)
+        self._check_actor(claims)
+        self._check_scopes(issued, claims)
+        if claims.get("cnf") is not None:
+            raise ExchangeRefused(detail="the exchanged token is bound to a key (cnf) that is not ours")
+        for path, claim in self._required.items():
+            if claim.find(claims) in (None, "", [], {}, False):
+                raise ExchangeRefused(detail=f"the exchanged token lacks {path}")
+        ends = cast(float, claims["exp"])
+        if issued.expires_in is not None:
+            ends = min(ends, self._clock() + issued.expires_in)
+        return Credential(token=issued.token, subject=cast(str, claims["sub"]), expires_at=ends)
+
+    async def _claims_of_jwt(self, token: str) -> dict[str, object]:
+        parsed = self._reader.read(token.encode("ascii"))
+        self._check_place(parsed.claims, issuer_stated=True)
+        self._policy.check(parsed, self._clock())
+        if not await check_signature(parsed, self._keys):
+            self._policy.check(parsed, self._clock())
+        self._reader.remember(parsed)
+        return parsed.claims
+
+    async def _claims_of_opaque(self, token: str) -> dict[str, object]:
+        if self._introspect is None:
+            raise ExchangeRefused(detail="the exchanged token is opaque, and the provider has no introspection set")
+        claims = dict(await self._introspect(token))
+        self._check_place(claims, issuer_stated=False)
+        self._policy.check_claims(claims, self._clock(), typed=False)
+        return claims
+
+    def _check_place(self, claims: Mapping[str, object], *, issuer_stated: bool) -> None:
+        """A JWT says who issued it; of an introspected token we know, having asked him."""
+        issuer = claims.get("iss")
+        if issuer != self._issuer and (issuer_stated or issuer is not None):
+            raise ExchangeRefused(detail="the exchanged token is from another issuer")
+        if not names_any(claims.get("aud"), self._policy.audience):
+            raise ExchangeRefused(detail="the exchanged token is not for this module's service (aud)")
+
+    def _check_user(self, session: Session, claims: dict[str, object]) -> None:
+        caller, exchanged = self._caller.find(dict(session.claims)), self._exchanged.find(claims)
+        if not is_name(caller) or caller != exchanged:
+            raise ExchangeRefused(detail="the exchanged token is about somebody else than the caller")
+
+    def _check_actor(self, claims: Mapping[str, object]) -> None:
+        if self._actor is None:
+            return
+        try:
+            actors = actors_of(claims.get("act"))
+        except AuthenticationError as error:
+            raise ExchangeRefused(detail=f"the exchanged token's act: {error.detail}") from None
+        if not actors or actors[0].subject != self._actor:
+            raise ExchangeRefused(detail="the exchanged token does not name the expected actor (act)")
+
+    def _check_scopes(self, issued: Issued, claims: Mapping[str, object]) -> None:
+        if self._any_scope:
+            return
+        stated = claims.get("scope")
+        try:
+            carried = scopes_of(claims.get("scp") if stated is None else stated) | scopes_of(issued.scope)
+        except AuthenticationError:
+            raise ExchangeRefused(detail="the exchanged token's scopes cannot be read") from None
+        if not carried <= self._asked:
+            raise ExchangeRefused(detail="the exchanged token has wider scopes than were asked for")
