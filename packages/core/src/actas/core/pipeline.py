@@ -4,8 +4,8 @@ Every tool goes through :meth:`Pipeline.delegate` (a module's action) or :meth:`
 function of one's own), and both are the same steps::
 
     can it be recorded? ─▶ start the clock ─▶ authorize ─▶ validate parameters ─▶ ask the authorisers
-      ─▶ name the principal ─▶ carry out, within the deadline ─▶ demand a receipt
-      ─▶ compare its identity with the principal ─▶ audit ─▶ result
+      ─▶ name the principal ─▶ exchange the token, where the module wants one ─▶ carry out, both within the
+      deadline ─▶ demand a receipt ─▶ compare its identity with the principal ─▶ audit ─▶ result
 
 Whatever happens on the way is one of our errors, is in the minutes, and says nothing private.
 """
@@ -15,13 +15,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actas.core.audit import Audit
 from actas.core.authority import Authority
 from actas.core.errors import (
     ActasError,
     AuthorizerUnavailable,
+    CredentialRejected,
     DelegationTimeout,
     IdentityMismatch,
     InternalError,
@@ -40,7 +41,7 @@ from actas.core.models import (
     Receipt,
     Session,
 )
-from actas.core.protocols import Validator
+from actas.core.protocols import CredentialSource, Validator
 from actas.core.registry import DelegationRegistry
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class _Road:
     tool: str | None
     principal: Callable[[Session], str]
     step: _Step
+    credentials: CredentialSource | None = None
 
 
 @dataclass(slots=True)
@@ -128,7 +130,8 @@ class Pipeline:
         except ActasError as error:
             await self.audit.record(_event(session, action, source, tool, error=error))
             raise
-        road = _Road(source, module, tool, target.principal, target.delegate)
+        credentials = self.registry.credentials(module)
+        road = _Road(source, module, tool, target.principal, target.delegate, credentials)
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
@@ -195,7 +198,7 @@ class Pipeline:
         limit = asyncio.timeout(call.remaining(time.monotonic()))
         try:
             async with limit:
-                result = await road.step(call)
+                result = await _carried_out(road, call)
         except Exception:
             if not limit.expired():
                 raise
@@ -239,6 +242,23 @@ class Pipeline:
             ms=(time.monotonic() - progress.started) * 1000,
         )
         await self.audit.record(event)
+
+
+async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
+    """The step, with a credential where the module's configuration asks for one, or not at all."""
+    source = road.credentials
+    if source is None:
+        return await road.step(call)
+    credential = await source.obtain(call.session)
+    try:
+        return await road.step(replace(call, credential=credential))
+    except CredentialRejected:
+        # It may have been revoked since it was kept. What the downstream did not let in, it has not begun.
+        source.discard(call.session, credential)
+        another = await source.obtain(call.session)
+        if another.token == credential.token:
+            raise
+    return await road.step(replace(call, credential=another))
 
 
 def _proven(result: object, principal: str) -> DelegationResult:

@@ -105,12 +105,12 @@ class ExchangeSettings:
         if self.requested_token_type not in (ACCESS_TOKEN, JWT):
             raise ValueError(f"requested_token_type must be {ACCESS_TOKEN} or {JWT}")
         if not (self.expected_audience or self.audience or self.resource):
-            raise ValueError("name the service: audience, resource, or expected_audience; a token for anybody is refused")
+            raise ValueError(
+                "audience, resource or expected_audience must name the service: no token for anybody is taken"
+            )
         if self.grant is GrantKind.ON_BEHALF_OF and not self.scope:
             raise ValueError("scope is needed: on_behalf_of names the service by it, such as api://…/.default")
         if (self.grant is GrantKind.IDENTITY_ASSERTION) != (self.identity_assertion is not None):
             raise ValueError("identity_assertion and the grant of that name go together")
         if not 0 < self.timeout_seconds <= 60:
             raise ValueError("timeout_seconds must be above 0 and at most 60")
-
-
