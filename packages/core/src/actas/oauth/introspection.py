@@ -22,7 +22,7 @@ from actas.http import HttpClient, UnexpectedResponse
 from actas.oauth.claims import is_name
 from actas.oauth.client_auth import Client
 from actas.oauth.jwt import TokenReader, decode_object, names_any
-from actas.oauth.metadata import fetch_introspection_endpoint
+from actas.oauth.metadata import fetch_endpoint
 from actas.oauth.providers import Provider, Verified, asked_as_one, first_for
 from actas.oauth.reasons import Reason
 from actas.oauth.settings import IntrospectionSettings
@@ -220,7 +220,7 @@ class Introspector:
     async def _place(self) -> str:
         async with self._finding:
             if self._found is None:
-                self._found = await fetch_introspection_endpoint(self._http, self._providers[0].settings)
+                self._found = await fetch_endpoint(self._http, self._providers[0].settings, "introspection_endpoint")
             return self._found
 
     async def _opened(self, body: bytes) -> dict[str, object]:

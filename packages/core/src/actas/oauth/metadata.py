@@ -64,15 +64,15 @@ async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, ob
     return await http.get_json(named_place(document, "jwks_uri", issuer.discovery_url or issuer.issuer))
 
 
-async def fetch_introspection_endpoint(http: HttpClient, issuer: TrustedIssuer) -> str:
-    """Where the provider answers about tokens (RFC 8414 section 2), as its metadata says.
+async def fetch_endpoint(http: HttpClient, issuer: TrustedIssuer, member: str) -> str:
+    """Where one of the provider's endpoints is, as its metadata says: ``token_endpoint`` (RFC 8414 section 2).
 
     Raises:
         MetadataError: as :func:`fetch_metadata` and :func:`named_place`.
         HttpError: the provider cannot be reached.
     """
     document = await fetch_metadata(http, issuer)
-    return named_place(document, "introspection_endpoint", issuer.discovery_url or issuer.issuer)
+    return named_place(document, member, issuer.discovery_url or issuer.issuer)
 
 
 def named_place(document: Mapping[str, object], member: str, source: str) -> str:

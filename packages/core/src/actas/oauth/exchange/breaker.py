@@ -43,12 +43,16 @@ class Breaker:
         """The provider answered, whatever it said."""
         self._failures = 0
         self._pause = FIRST_PAUSE
+        self.left()
+
+    def left(self) -> None:
+        """Whoever asked did not wait for the answer, which says nothing about the provider: another may try."""
         self._trying_until = float("-inf")
 
     def failed(self, pause: float | None = None) -> None:
         """It did not. ``pause``: seconds for which it asked to be left alone itself."""
         self._failures = FAILURES if pause is not None else self._failures + 1
-        self._trying_until = float("-inf")
+        self.left()
         if self.open:
             self._closed_until = self._clock() + min(pause if pause is not None else self._pause, LONGEST_PAUSE)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)

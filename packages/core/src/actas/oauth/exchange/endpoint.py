@@ -5,6 +5,8 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
+import anyio
+
 from actas.core.errors import ActasError
 from actas.http import HttpClient, HttpError, HttpResponse, InsecureUrl, UnexpectedResponse
 from actas.oauth.client_auth import Client
@@ -24,7 +26,7 @@ class TokenEndpoint:
 
     Args:
         http: our client, shared.
-        url: where it is; asked for anew each time, since it may come from the provider's metadata.
+        find: says where it is. Asked once, and again after the endpoint has failed.
         client: how we say who we are.
         timeout: seconds for an exchange, all attempts together.
     """
@@ -32,14 +34,16 @@ class TokenEndpoint:
     def __init__(
         self,
         http: HttpClient,
-        url: Callable[[], Awaitable[str]],
+        find: Callable[[], Awaitable[str]],
         client: Client,
         *,
         timeout: float,
         breaker: Breaker | None = None,
     ) -> None:
         self._http = http
-        self._url = url
+        self._find = find
+        self._url: str | None = None
+        self._finding = anyio.Lock()
         self._client = client
         self._timeout = timeout
         self.breaker = breaker or Breaker()
@@ -57,18 +61,18 @@ class TokenEndpoint:
             async with asyncio.timeout(self._timeout):
                 response = await self._post(form)
         except TimeoutError:
-            self.breaker.failed()
+            self._failed()
             raise ExchangeUnavailable(detail=f"no answer within {self._timeout:g} s") from None
         except ActasError as error:
-            self.breaker.failed()
+            self._failed()
             raise ExchangeUnavailable(detail=f"{error.code}: {error.detail}") from None
         except asyncio.CancelledError:
-            self.breaker.failed()  # the one who tries must not keep the way blocked by leaving
+            self.breaker.left()
             raise
         return self._judged(response)
 
     async def _post(self, form: Form) -> HttpResponse:
-        url = await self._url()
+        url = await self._place()
         for attempt in range(1, ATTEMPTS):
             try:
                 response = await self._once(url, form)
@@ -82,6 +86,16 @@ class TokenEndpoint:
             await asyncio.sleep(_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
         return await self._once(url, form)
 
+    async def _place(self) -> str:
+        async with self._finding:
+            if self._url is None:
+                self._url = await self._find()
+            return self._url
+
+    def _failed(self, pause: float | None = None) -> None:
+        self.breaker.failed(pause)
+        self._url = None  # where the metadata led has moved, perhaps
+
     async def _once(self, url: str, form: Form) -> HttpResponse:
         proof = self._client.prove()
         headers = {**proof.headers, "content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
@@ -90,12 +104,12 @@ class TokenEndpoint:
 
     def _judged(self, response: HttpResponse) -> Mapping[str, object]:
         if response.status in _BUSY or response.status >= 500:
-            self.breaker.failed(_seconds(response.headers.get("retry-after")))
+            self._failed(_seconds(response.headers.get("retry-after")))
             raise ExchangeUnavailable(detail=f"status {response.status}")
         try:
             answer = response.json()
         except UnexpectedResponse as error:
-            self.breaker.failed()
+            self._failed()
             raise ExchangeUnavailable(detail=error.detail) from None
         self.breaker.succeeded()
         if response.status != 200:

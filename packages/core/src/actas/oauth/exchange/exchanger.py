@@ -19,7 +19,7 @@ from actas.oauth.exchange.token_exchange import TokenExchange
 from actas.oauth.exchange.vault import Vault
 from actas.oauth.exchange.verification import Verifier, issuer_of
 from actas.oauth.jwks import KeySource
-from actas.oauth.metadata import endpoint_of, fetch_keys
+from actas.oauth.metadata import fetch_endpoint, fetch_keys
 from actas.oauth.settings import TrustedIssuer
 
 
@@ -52,7 +52,7 @@ class Exchanger:
         )
         client = Client(settings.client, provider.issuer, clock)
         self._endpoint = TokenEndpoint(
-            http, partial(_place, settings, provider, http), client, timeout=settings.timeout_seconds
+            http, partial(_find, settings, provider, http), client, timeout=settings.timeout_seconds
         )
         self._grant = _grant(settings, http, clock)
         issuer = issuer_of(settings, provider)
@@ -100,8 +100,8 @@ class Exchanger:
         return await self._verifier.verified(session, issued)
 
 
-async def _place(settings: ExchangeSettings, provider: TrustedIssuer, http: HttpClient) -> str:
-    return settings.token_endpoint or await endpoint_of(http, provider, "token_endpoint")
+async def _find(settings: ExchangeSettings, provider: TrustedIssuer, http: HttpClient) -> str:
+    return settings.token_endpoint or await fetch_endpoint(http, provider, "token_endpoint")
 
 
 def _grant(settings: ExchangeSettings, http: HttpClient, clock: Callable[[], float]) -> Grant:
