@@ -95,17 +95,29 @@ class NoParameters:
     """For an action that takes none."""
 
 
+@dataclass(frozen=True, eq=False)
+class JsonSchema:
+    """Parameters that somebody else declared: of an operation in an OpenAPI document, of a gRPC method.
+
+    ``document`` is a JSON Schema (2020-12) of an object, with nothing outside that it refers to. A call's
+    parameters are then a plain mapping that fits it.
+    """
+
+    document: Mapping[str, object] = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What a module can do, declared once: tools, JSON schemas, documentation and checks derive from it.
 
     ``parameters`` is a plain dataclass; each field's docstring becomes the description that a
-    model reads. No field may carry an identity: who acts is the session's to say.
+    model reads. No field may carry an identity: who acts is the session's to say. Where the parameters are
+    not ours to declare, a :class:`JsonSchema` stands in the dataclass's place.
     """
 
     name: str
     description: str
-    parameters: type = NoParameters
+    parameters: type | JsonSchema = NoParameters
     permission: str | None = None
     """Whoever lacks it does not see the tool. None: every admitted session has it."""
     roles: frozenset[str] = frozenset()
@@ -178,7 +190,7 @@ class DelegationCall:
     session: Session
     action: Action
     parameters: object
-    """An instance of ``action.parameters``."""
+    """An instance of ``action.parameters``, or a mapping where that is a :class:`JsonSchema`."""
     deadline: float
     """On :func:`time.monotonic`'s clock. The pipeline cancels at that time; a module should stop
     the downstream's work too."""

@@ -36,6 +36,7 @@ from actas.core.models import (
     Decision,
     DelegationCall,
     DelegationResult,
+    JsonSchema,
     Outcome,
     Question,
     Receipt,
@@ -56,14 +57,17 @@ request_id: ContextVar[str] = ContextVar("actas_request_id")
 
 
 def construct(action: Action, parameters: Mapping[str, object]) -> object:
-    """The validator of the standard library: names are checked, types are not.
+    """The validator of the standard library: names are checked, types are not, and a JSON Schema cannot be.
 
-    The server puts one in its place that checks types too.
+    The server puts one in its place that does all of that.
     """
+    declared = action.parameters
+    if isinstance(declared, JsonSchema):
+        raise InvalidParameters(detail=f"{action.name} has a JSON Schema, and this pipeline nothing that checks it")
     try:
-        return action.parameters(**parameters)
+        return declared(**parameters)
     except (TypeError, ValueError) as error:
-        raise InvalidParameters(detail=f"{type(error).__name__} from {action.parameters.__name__}") from error
+        raise InvalidParameters(detail=f"{type(error).__name__} from {declared.__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from actas.core.authorization import entitled, hidden_because
 from actas.core.errors import places
 from actas.core.pipeline import current_request
 from actas.mcp.encoding import encode
-from actas.mcp.schema import adapter, json_schema
+from actas.mcp.schema import check_declaration, json_schema
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Guard:
                     f"two tools are called {tool.name}: from {other.origin} and from {tool.origin}"
                 )
             try:
-                adapter(tool.action.parameters)
+                check_declaration(tool.action.parameters)
             except TypeError as error:
                 raise ConfigurationError(f"{tool.origin}: {error}") from error
             known[tool.name] = tool

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from actas.core import Action, InvalidParameters, Secret
+from actas.core import Action, InvalidParameters, JsonSchema, Secret
+from actas.mcp.json_parameters import compiled
 
 T = TypeVar("T")
 
@@ -56,8 +57,18 @@ def adapter(cls: type[object]) -> TypeAdapter[Any]:
     return made
 
 
-def json_schema(cls: type[object]) -> dict[str, Any]:  # Any: JSON Schema is open
-    """JSON Schema 2020-12 of a dataclass, as a tool's input: its titles and its docstring are left out."""
+def check_declaration(declared: type[object] | JsonSchema) -> None:
+    """Raises TypeError where ``declared`` cannot be the parameters of an action."""
+    if isinstance(declared, JsonSchema):
+        compiled(declared)
+    else:
+        adapter(declared)
+
+
+def json_schema(cls: type[object] | JsonSchema) -> dict[str, Any]:  # Any: JSON Schema is open
+    """JSON Schema 2020-12 of an action's parameters, as a tool's input: titles and a class's docstring are left out."""
+    if isinstance(cls, JsonSchema):
+        return dict(cls.document)
     schema = adapter(cls).json_schema()
     schema.pop("description", None)
     return cast("dict[str, Any]", _without_titles(schema))
@@ -73,8 +84,14 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
         raise InvalidParameters(
             f"The parameters have more than {_MOST_VALUES} values. Send fewer.", detail="too many values"
         )
+    declared = action.parameters
     try:
-        return adapter(action.parameters).validate_python(parameters)
+        if isinstance(declared, JsonSchema):
+            problems = compiled(declared).problems(parameters, _MOST_PROBLEMS + 1)
+            if not problems:
+                return parameters
+        else:
+            return adapter(declared).validate_python(parameters)
     except ValidationError as error:
         problems = _problems_in(error)
     except (ValueError, RecursionError):

@@ -21,6 +21,7 @@ from actas.core import (
     Outcome,
 )
 from actas.core.audit import to_json
+from actas.mcp.schema import validate_parameters
 from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted, resources
 from actas.testing.declaration_rules import DeclarationRules
 from actas.testing.identity_rules import IdentityRules
@@ -80,7 +81,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             tried = [(action, harmless(kit, action)) for action in module.actions]
             if kit.slow is not None:
                 slow = declared(module, kit.slow[0])
-                tried.append((slow, slow.parameters(**kit.slow[1])))
+                tried.append((slow, validate_parameters(slow, kit.slow[1])))
             for action, parameters in tried:
                 call = asyncio.ensure_future(module.delegate(a_call(kit, alice, action, parameters)))
                 await asyncio.sleep(moment)
