@@ -17,8 +17,13 @@ from actas.core import (
     NullSink,
 )
 from actas.core.errors import places, under
-from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
-from actas.mcp.settings import McpSettings, Settings, is_loopback
+from actas.http import HttpClient
+from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
+from actas.mcp.config_file import read_file
+from actas.mcp.settings import AuthSettings, McpSettings, Settings, is_loopback
+from actas.oauth.exchange.exchanger import Exchanger
+from actas.oauth.exchange.settings import VaultSettings
+from actas.oauth.exchange.vault import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +84,27 @@ def audit_sink(made: Configuration) -> AuditSink:
         kind, settings = made.audit_sink
         return kind.create(settings)
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
+
+
+def vault(settings: VaultSettings) -> Vault:
+    """Where exchanged tokens are kept."""
+    secrets = [secret.reveal().encode() for secret in settings.secrets]
+    return Vault(secrets, most=settings.max_entries, most_each=settings.max_entries_per_user)
+
+
+def exchanger(module: ConfiguredModule, auth: AuthSettings, http: HttpClient, vault: Vault) -> Exchanger | None:
+    """How the callers' tokens are exchanged for ``module``; None where they are not.
+
+    Raises:
+        ConfigurationError: the client's private key cannot be used.
+    """
+    if module.exchange is None:
+        return None
+    (provider,) = [issuer for issuer in auth.trusted_idps if issuer.name == module.exchange.idp]
+    try:
+        return Exchanger(module.exchange, provider, http=http, vault=vault)
+    except ConfigurationError as error:
+        raise under(f"delegation.modules.{module.name}.token_exchange.client", error) from error
 
 
 def allowed_hosts(settings: McpSettings, resource: str) -> list[str]:

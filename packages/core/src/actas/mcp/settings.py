@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
 from actas.http import HttpSettings
+from actas.oauth.exchange.settings import VaultSettings
 from actas.oauth.settings import RevocationSettings, TrustedIssuer
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -115,6 +116,8 @@ class AuthSettings:
     """How the providers are asked for their keys, and about opaque tokens."""
     revocation: RevocationSettings | None = None
     """What is refused although its token is good: what `actas revoke` writes. None: nothing is."""
+    exchange_cache: VaultSettings = field(default_factory=VaultSettings)
+    """Where exchanged tokens are kept."""
     token_cache_seconds: float = 60.0
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000
@@ -139,7 +142,8 @@ class DelegationSettings:
     modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
     `prefix` the tools' prefix (likewise), `tools` the actions that become tools (all where it is left
-    out, none for `[]`); all other keys are the plug-in's own settings."""
+    out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the downstream; all other keys are
+    the plug-in's own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import (
+    Audit,
+    AuditSink,
+    Authority,
+    CredentialSource,
+    DelegationModule,
+    DelegationRegistry,
+    Pipeline,
+)
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -27,6 +35,7 @@ from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
 from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
+from actas.oauth.exchange.exchanger import Exchanger
 
 logger = logging.getLogger(__name__)
 
@@ -91,17 +100,30 @@ class Site:
         self._own = DelegationRegistry()
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
+        self._vault = assembly.vault(auth.exchange_cache)
+        # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
+        self._exchange_http = HttpClient(auth.http)
+        self._exchangers: list[Exchanger] = []
         for module in made.modules:
             created = assembly.created(module)
-            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
+            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault)
+            if exchanger is not None:
+                self._exchangers.append(exchanger)
+            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
             self._own.register(module.name, created)
 
     def add_module(
-        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        prefix: str | None = None,
+        tools: Iterable[str] | None = None,
+        credentials: CredentialSource | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
         made = module_tools(name, module, prefix=prefix, only=tools)
-        self.context.registry.register(name, module)
+        self.context.registry.register(name, module, credentials=credentials)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:
@@ -186,9 +208,13 @@ class Site:
             await self._own.destroy_all()
         finally:
             try:
+                for exchanger in self._exchangers:
+                    await exchanger.aclose()
+                self._vault.clear()
                 await self.context.pipeline.authority.close()
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
+                await self._exchange_http.aclose()
             finally:
                 if self._owns_sink:
                     await self.context.audit.sink.close()

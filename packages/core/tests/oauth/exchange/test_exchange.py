@@ -165,6 +165,27 @@ async def test_an_opaque_token_is_refused_where_it_cannot_be_looked_up(
     assert "opaque" in await refusal(exchanger(), await login())
 
 
+async def test_an_opaque_token_is_looked_up_and_judged_by_the_same_rules(
+    provider: IdentityProvider, login: Login, http: HttpClient, clock: Clock
+) -> None:
+    session = await login()
+    trusted = provider.trusted(introspection=provider.introspection())
+    settings = ExchangeSettings(idp="demo", client=CLIENT, audience=[API])
+    exchange = Exchanger(settings, trusted, http=http, vault=Vault(), clock=clock)
+    provider.exchanges.token = provider.issue_opaque("alice", aud=API)
+    assert (await exchange.obtain(session)).subject == "alice"
+    for wrong in ({"aud": "https://other.example"}, {"sub": "bob"}, {"exp": 1}, {"iss": "https://other.example"}):
+        provider.exchanges.token = provider.issue_opaque(**{"subject": "alice", "aud": API, **wrong})
+        await refusal(exchange, session)
+    provider.exchanges.token = "never-issued"
+    assert "inactive" in await refusal(exchange, session)
+    provider.hidden.add(provider.introspection_path)
+    provider.exchanges.token = provider.issue_opaque("alice", aud=API)
+    with pytest.raises(ExchangeUnavailable):
+        await exchange.obtain(session)
+    provider.hidden.clear()
+
+
 @pytest.mark.parametrize(
     "answer",
     [

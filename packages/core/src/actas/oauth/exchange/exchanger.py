@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from actas.core.models import Credential, Session
+from actas.core.roles import Permissions
 from actas.http import HttpClient
 from actas.oauth.client_auth import Client
 from actas.oauth.exchange.cache import CredentialCache
@@ -18,8 +19,12 @@ from actas.oauth.exchange.settings import ExchangeSettings, GrantKind
 from actas.oauth.exchange.token_exchange import TokenExchange
 from actas.oauth.exchange.vault import Vault
 from actas.oauth.exchange.verification import Verifier, issuer_of
+from actas.oauth.introspection import Introspector
 from actas.oauth.jwks import KeySource
+from actas.oauth.jwt import TokenPolicy
 from actas.oauth.metadata import fetch_endpoint, fetch_keys
+from actas.oauth.providers import Provider
+from actas.oauth.sessions import SessionFactory
 from actas.oauth.settings import TrustedIssuer
 
 
@@ -57,7 +62,7 @@ class Exchanger:
         self._grant = _grant(settings, http, clock)
         issuer = issuer_of(settings, provider)
         keys = KeySource(issuer, partial(fetch_keys, http, issuer), clock)
-        self._verifier = Verifier(settings, issuer, keys, None, clock)
+        self._verifier = Verifier(settings, issuer, keys, _introspector(issuer, keys, http, clock), clock)
         self._cache = (
             CredentialCache(
                 vault,
@@ -102,6 +107,15 @@ class Exchanger:
 
 async def _find(settings: ExchangeSettings, provider: TrustedIssuer, http: HttpClient) -> str:
     return settings.token_endpoint or await fetch_endpoint(http, provider, "token_endpoint")
+
+
+def _introspector(
+    issuer: TrustedIssuer, keys: KeySource, http: HttpClient, clock: Callable[[], float]
+) -> Introspector | None:
+    if issuer.introspection is None:
+        return None
+    judge = Provider(issuer, TokenPolicy(issuer), keys, SessionFactory(issuer, Permissions()))
+    return Introspector([judge], issuer.introspection, http, clock)
 
 
 def _grant(settings: ExchangeSettings, http: HttpClient, clock: Callable[[], float]) -> Grant:

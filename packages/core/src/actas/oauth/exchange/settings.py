@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from actas.core.secret import Secret
 from actas.oauth.client_settings import ClientCredentials
 from actas.oauth.exchange.grants import ACCESS_TOKEN, JWT
+from actas.oauth.exchange.sealing import SECRET_BYTES
 from actas.oauth.settings import TokenRules
 
 
@@ -114,3 +116,23 @@ class ExchangeSettings:
             raise ValueError("identity_assertion and the grant of that name go together")
         if not 0 < self.timeout_seconds <= 60:
             raise ValueError("timeout_seconds must be above 0 and at most 60")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSettings:
+    """Where exchanged tokens are kept, for all modules whose `token_exchange` has a cache."""
+
+    max_entries: int = 10_000
+    """Tokens in all; the least recently used leaves first."""
+    max_entries_per_user: int = 10
+    """Tokens of one user."""
+    secrets: list[Secret] = field(default_factory=list[Secret])
+    """What entries are sealed with, besides the caller's own token: 32 to 64 characters each, such as `openssl rand
+    -hex 32` gives. The first one seals, all of them open: put a new one in front, and take the old one out when its
+    entries have ended. Empty: a random one, which dies with the process."""
+
+    def __post_init__(self) -> None:
+        if self.max_entries < 1 or self.max_entries_per_user < 1:
+            raise ValueError("max_entries and max_entries_per_user must be at least 1")
+        if any(len(secret.reveal().encode()) not in SECRET_BYTES for secret in self.secrets):
+            raise ValueError("secrets must have 32 to 64 characters each")

@@ -1,14 +1,15 @@
 """What came back is believed as little as what came in: every check that a caller's token goes through, and more."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from actas.core.errors import AuthenticationError
+from actas.core.errors import AuthenticationError, AuthenticationUnavailable
 from actas.core.models import Credential, Session
 from actas.oauth.claims import ClaimPath, actors_of, is_name, scopes_of
-from actas.oauth.exchange.grants import ExchangeRefused, Issued
+from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Issued
 from actas.oauth.exchange.settings import ExchangeSettings
+from actas.oauth.introspection import Introspector
 from actas.oauth.jwks import KeySource
 from actas.oauth.jwt import TokenPolicy, TokenReader, names_any
 from actas.oauth.settings import TrustedIssuer
@@ -16,9 +17,6 @@ from actas.oauth.signatures import check_signature
 
 _EVERYTHING = "/.default"
 """How a scope of Entra ID ends that stands for all that was consented to."""
-
-Introspect = Callable[[str], Awaitable[Mapping[str, object]]]
-"""Asks the provider what an opaque token is. Raises AuthenticationError where it is not active."""
 
 
 def issuer_of(settings: ExchangeSettings, provider: TrustedIssuer) -> TrustedIssuer:
@@ -39,7 +37,7 @@ class Verifier:
         settings: the module's.
         issuer: as :func:`issuer_of` says.
         keys: that issuer's.
-        introspect: for tokens that are no JWTs; None refuses them.
+        introspector: asks about tokens that are no JWTs, by that issuer's rules; None refuses them.
         clock: seconds since the epoch.
     """
 
@@ -48,14 +46,14 @@ class Verifier:
         settings: ExchangeSettings,
         issuer: TrustedIssuer,
         keys: KeySource,
-        introspect: Introspect | None,
+        introspector: Introspector | None,
         clock: Callable[[], float],
     ) -> None:
         self._issuer = issuer.issuer
         self._policy = TokenPolicy(issuer)
         self._reader = TokenReader(max_bytes=issuer.security.max_token_bytes)
         self._keys = keys
-        self._introspect = introspect
+        self._introspector = introspector
         self._clock = clock
         self._asked = frozenset(settings.scope)
         self._any_scope = not settings.scope or any(scope.endswith(_EVERYTHING) for scope in settings.scope)
@@ -68,12 +66,15 @@ class Verifier:
 
         Raises:
             ExchangeRefused: it is not; ``detail`` says in what.
+            ExchangeUnavailable: that cannot be found out just now.
         """
         if session.token is not None and issued.token == session.token:
             raise ExchangeRefused(detail="the caller's own token came back, which is never passed on")
         token = issued.token.reveal()
         try:
             claims = await (self._claims_of_jwt(token) if token.count(".") == 2 else self._claims_of_opaque(token))
+        except AuthenticationUnavailable as error:
+            raise ExchangeUnavailable(detail=error.detail) from None
         except AuthenticationError as error:
             raise ExchangeRefused(detail=f"the exchanged token is not accepted: {error.detail}") from None
         self._check_user(session, claims)
@@ -91,7 +92,7 @@ class Verifier:
 
     async def _claims_of_jwt(self, token: str) -> dict[str, object]:
         parsed = self._reader.read(token.encode("ascii"))
-        self._check_place(parsed.claims, issuer_stated=True)
+        self._check_place(parsed.claims)
         self._policy.check(parsed, self._clock())
         if not await check_signature(parsed, self._keys):
             self._policy.check(parsed, self._clock())
@@ -99,17 +100,12 @@ class Verifier:
         return parsed.claims
 
     async def _claims_of_opaque(self, token: str) -> dict[str, object]:
-        if self._introspect is None:
+        if self._introspector is None:
             raise ExchangeRefused(detail="the exchanged token is opaque, and the provider has no introspection set")
-        claims = dict(await self._introspect(token))
-        self._check_place(claims, issuer_stated=False)
-        self._policy.check_claims(claims, self._clock(), typed=False)
-        return claims
+        return (await self._introspector.introspect(token.encode("ascii"))).claims
 
-    def _check_place(self, claims: Mapping[str, object], *, issuer_stated: bool) -> None:
-        """A JWT says who issued it; of an introspected token we know, having asked him."""
-        issuer = claims.get("iss")
-        if issuer != self._issuer and (issuer_stated or issuer is not None):
+    def _check_place(self, claims: Mapping[str, object]) -> None:
+        if claims.get("iss") != self._issuer:
             raise ExchangeRefused(detail="the exchanged token is from another issuer")
         if not names_any(claims.get("aud"), self._policy.audience):
             raise ExchangeRefused(detail="the exchanged token is not for this module's service (aud)")
