@@ -17,6 +17,7 @@ from actas.core import (
 from actas.core.errors import places
 from actas.mcp import assembly
 from actas.mcp.door import Door
+from actas.mcp.explanation import Arguments, explain
 from actas.mcp.listener import Listener, listen
 from actas.mcp.probes import Probes
 from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
@@ -103,10 +104,10 @@ class MCPOAuthServer:
         """The names of the tools that ``session`` sees, in their order."""
         return list((await self._sites.current.guard.view(session)).tools)
 
-    @property
-    def tools(self) -> Mapping[str, Tool]:
-        """All tools by name, whoever sees them."""
-        return self._sites.current.guard.tools
+    async def explain(self, session: Session, arguments: Mapping[str, Arguments] | None = None) -> dict[str, object]:
+        """What ``session`` comes to here and why, as JSON, for the operator: :func:`actas.mcp.explanation.explain`."""
+        site = self._sites.current
+        return await explain(site.context.pipeline, site.guard, site.settings, session, arguments or {})
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
