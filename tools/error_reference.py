@@ -54,9 +54,10 @@ OPERATOR = {
     "http_failed": "See that this server reaches the provider, and trusts its certificate.",
     "http_insecure_url": "Use an `https` URL; plain `http` is for loopback.",
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
-    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas whoami`.",
+    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
     "session_rejected": "Map one of the user's roles in `role_mappings`.",
-    "permission_denied": "The audit's `reason` names the permission. Give it to a role in `auth.permissions`.",
+    "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
+    "authorizer_unavailable": "The audit's `reason` says which authorizer failed, and how; the log has more.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
     "principal_unavailable": "Map `claim_mappings.legacy_username`; `actas whoami` shows who becomes whom.",
     "identity_mismatch": "Treat it as an incident: the downstream let this server in as somebody else.",
@@ -96,7 +97,7 @@ REASONS = """\
 ## Why a token was refused
 
 Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1). The audit's `reason` begins with one of these
-words, and `actas whoami` shows it.
+words, and `actas explain` shows it.
 
 | reason | |
 |---|---|
@@ -109,7 +110,8 @@ def render() -> str:
     for name in first_party():
         plugin = installed()[name]
         package = plugin.target.partition(":")[0].rpartition(".")[0]
-        parts.append(_chapter(f"## Modules of kind `{name}`", errors_in([package])))
+        errors = errors_in([package])
+        parts += [_chapter(f"## Modules of kind `{name}`", errors)] if errors else []
     reasons = member_descriptions(Reason)
     parts.append(REASONS + "".join(f"| `{reason}` | {_cell(reasons[reason.name])} |\n" for reason in Reason))
     return "\n".join(parts)

@@ -106,7 +106,8 @@ def _add_tool(tools: Tree, name: str, tool: Json) -> None:
     branch = tools.add(Text(f"{name}: ") + Text(state, style=style) + Text(f": {tool['reason']}"))
     if tool.get("missing_scopes"):
         branch.add(Text(f"asks for scope {' '.join(tool['scopes'])}; the token lacks {_words(tool['missing_scopes'])}"))
-    for about, verdicts in tool.get("authorizers", {}).items():
+    # Where it may be called, the reason has all of them already.
+    for about, verdicts in () if tool["allowed"] else tool.get("authorizers", {}).items():
         for verdict in verdicts.values():
             branch.add(Text(f"{about}: {verdict['reason']}"))
     if tool.get("module"):

@@ -21,7 +21,7 @@ Arguments = Mapping[str, object]
 
 TOKEN_EXCHANGE = "none configured"  # noqa: S105 -- a sentence, no password
 
-_DEPENDS = Decision.refuse("it depends on its arguments, which the authorizers look at")
+_DEPENDS = Decision.refuse("on its arguments, which the authorizers look at")
 
 
 async def explain(
