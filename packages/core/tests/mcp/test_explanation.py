@@ -80,7 +80,9 @@ async def test_it_agrees_with_what_is_listed_and_with_what_happens_on_a_call(
 async def _called(server: MCPOAuthServer, session: Session, name: str) -> str | None:
     """The code with which the road refuses; the guard's own answer hides it."""
     try:
-        await server._site.guard.tools[name].run(server.core_context.pipeline, session, ARGUMENTS.get(name, {}))
+        await server._sites.current.guard.tools[name].run(
+            server.core_context.pipeline, session, ARGUMENTS.get(name, {})
+        )
     except ActasError as error:
         return error.code
     return None
