@@ -140,7 +140,8 @@ async def test_bad_and_torn_lines_are_logged_and_disable_nothing(
     revoking: Revoking, idp: IdentityProvider, refused: Refused, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = [b"nonsense", b"[]", b"{}", b'{"sub":5}', b'{"sub":""}', b'{"sub":"x","sub":"y"}', b"\xff\xfe", b"[" * 3000]
-    bad += [b'{"sub":"' + b"x" * 5000 + b'"}', b'{"user":"alice"}', b'{"sub":"al']
+    bad += [b'{"sub":"' + b"x" * 5000 + b'"}', b'{"user":"alice"}', b'{"sub":"a","x":' + b"[" * 20 + b"]" * 20 + b"}"]
+    bad += [b'{"sub":"al']
     repair(path, b'{"sub":"alice"}\r\n\n  \n' + b"\n".join(bad))
     authenticator = revoking()
     assert await refused(authenticator, idp.issue("alice")) == "revoked"
@@ -221,6 +222,17 @@ async def test_while_the_file_cannot_be_relied_on_nobody_is_let_in(
     look(authenticator)
     await authenticator.authenticate(token)
     assert await refused(authenticator, idp.issue("alice")) == "revoked"
+
+
+async def test_a_file_that_has_not_changed_is_not_read_again(
+    revoking: Revoking, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert entries(path) == []
+    repair(path, b"nonsense")
+    authenticator = revoking()
+    for _ in range(3):
+        look(authenticator)
+    assert caplog.text.count("line 1") == 1
 
 
 async def test_emptying_the_file_takes_everything_back(

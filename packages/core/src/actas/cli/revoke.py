@@ -75,7 +75,11 @@ def end_of(until: str | None, span: str | None) -> float:
 
 def _auth(config: Path) -> Mapping[str, object]:
     """The table ``auth`` and nothing else: in an emergency neither secrets nor plug-ins need be at hand."""
-    named = rename(Settings, read_file(config), "", Problems())
+    problems = Problems()
+    named = rename(Settings, read_file(config), "", problems)
+    own = [problem for problem in problems if problem.startswith("auth.revocation")]
+    if own:
+        raise ConfigurationError(own)
     auth = cast("Mapping[str, object]", named).get("auth")
     return cast("Mapping[str, object]", auth) if isinstance(auth, dict) else {}
 

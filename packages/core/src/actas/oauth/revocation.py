@@ -124,8 +124,8 @@ def _opened(path: Path) -> int:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(path, flags)
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
+    folder = path.parent.stat()
+    with contextlib.suppress(PermissionError):  # only root may
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor
 
