@@ -16,7 +16,7 @@ from actas.mcp.config import read_file
 from actas.mcp.schema import Problems, read_settings, rename
 from actas.mcp.settings import Settings
 from actas.oauth.denylist import Revocation
-from actas.oauth.revocation import append, entries
+from actas.oauth.revocation import LATEST, append, entries
 from actas.oauth.settings import RevocationSettings
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -104,7 +104,7 @@ def _check_issuer(auth: Mapping[str, object], issuer: str) -> None:
 
 
 def _described(entry: Revocation) -> dict[str, object]:
-    ends = None if entry.until == float("inf") else datetime.fromtimestamp(entry.until, UTC).isoformat()
+    ends = None if entry.until >= LATEST else datetime.fromtimestamp(entry.until, UTC).isoformat()
     return {entry.claim: entry.value, "issuer": entry.issuer, "until": ends}
 
 
