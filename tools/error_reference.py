@@ -19,6 +19,7 @@ from actas.core import (
     ActasError,
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     ConfigurationError,
     InsufficientScope,
     SessionRejected,
@@ -33,11 +34,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
 OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
-FETCH = "in `actas check --live` and the log; a caller gets `invalid_token`"
+FETCH = "in `actas check --live`, the log and the audit; a caller gets `authentication_unavailable`"
 FORMS: Sequence[tuple[type[ActasError], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
+    (AuthenticationUnavailable, "HTTP 503"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
@@ -55,7 +57,9 @@ OPERATOR = {
     "http_insecure_url": "Use an `https` URL; plain `http` is for loopback.",
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
     "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
-    "session_rejected": "Map one of the user's roles in `role_mappings`.",
+    "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
+    "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` or "
+    "`unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
     "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
     "authorizer_unavailable": "The audit's `reason` says which authorizer failed, and how; the log has more.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
@@ -96,8 +100,9 @@ challenge (RFC 6750 section 3.1), recorded as `missing_token`.
 REASONS = """\
 ## Why a token was refused
 
-Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1). The audit's `reason` begins with one of these
-words, and `actas explain` shows it.
+Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1), `authentication_unavailable` where nothing is
+known against the token, `session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins
+with one of these words, and `actas explain` shows it.
 
 | reason | |
 |---|---|

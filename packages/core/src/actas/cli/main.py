@@ -171,7 +171,9 @@ def _object(text: str | None) -> dict[str, object] | None:
 @app.command()
 def revoke(
     config: Config,
-    sub: Annotated[str | None, typer.Option(help="A user: the session's subject, or the token's sub.")] = None,
+    sub: Annotated[
+        str | None, typer.Option(help="A user: the session's subject, or the token's sub; or an agent.")
+    ] = None,
     jti: Annotated[str | None, typer.Option(help="One token, by its jti.")] = None,
     sid: Annotated[str | None, typer.Option(help="A session at the provider, by its sid.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Only of this issuer; of any where it is left out.")] = None,
