@@ -43,6 +43,9 @@ class Relay:
     actions = (
         Action(name="say", description="Say the word.", permission="relay:use"),
         Action(name="nap", description="Say it later.", parameters=Nap, permission="relay:use"),
+        Action(name="print", description="Print.", permission="relay:use"),
+        Action(name="scoped", description="Scoped.", permission="relay:use", scopes=frozenset({"toy.read"})),
+        Action(name="hidden", description="Hidden.", permission="relay:other"),
     )
 
     def __init__(self, settings: RelaySettings) -> None:
@@ -69,6 +72,8 @@ class Relay:
         self._ask()
         if isinstance(call.parameters, Nap):
             await asyncio.sleep(call.parameters.seconds)
+        if call.action.name == "print":
+            print("a stray line", flush=True)
         if self._destroyed:
             raise RuntimeError("called although it was destroyed")
         secret = "" if self._settings.password is None else f" {self._settings.password.reveal()}"

@@ -59,6 +59,7 @@ class Site:
 
     entrance: Entrance
     endpoint: Endpoint
+    sdk: McpEndpoint
     documents: Mapping[str, bytes]
     """What is published under ``/.well-known``, by path."""
 
@@ -114,7 +115,7 @@ class Site:
         where, scopes = metadata_url(resource), self.guard.scopes()
         challenges = Challenges(where, self.guard.first_scopes())
         hosts = assembly.allowed_hosts(settings, resource)
-        self._sdk = McpEndpoint(
+        self.sdk = McpEndpoint(
             name=settings.server_name,
             version=settings.version,
             instructions=settings.instructions,
@@ -126,9 +127,9 @@ class Site:
         )
         # Spans are made on the SDK's way; whoever traces gets all of them.
         self.endpoint = (
-            self._sdk
+            self.sdk
             if traced()
-            else ShortWay(self._sdk, self.guard, challenges, server_info=self._sdk.server_info, allowed_hosts=hosts)
+            else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
         )
         self.entrance = Entrance(self.context.authenticator, challenges, self.context.audit)
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
@@ -158,18 +159,22 @@ class Site:
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
-            async with self._sdk.lifespan():
+            async with self.sdk.lifespan():
                 opened.set_result(None)
                 await self._leave.wait()
         finally:
             await self._release()
 
     async def retire(self) -> None:
-        """Let what runs finish, for ``drain_timeout`` at most; then :meth:`close`."""
+        """:meth:`finish`, then :meth:`close`."""
+        await self.finish()
+        await self.close()
+
+    async def finish(self) -> None:
+        """Let what runs end, for ``drain_timeout`` at most; then cut it off."""
         if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
             self.in_flight.end()
             await self.in_flight.drained(_END_SECONDS)
-        await self.close()
 
     async def close(self) -> None:
         """Release everything, also of a site that was never opened. May be called twice."""
