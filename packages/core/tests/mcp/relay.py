@@ -61,8 +61,11 @@ class Relay:
             await GATE.wait()
         LIFE.append(f"start {self._settings.word}")
 
+    def _answers(self) -> bool:
+        return self._settings.needs is None or Path(self._settings.needs).exists()
+
     def _ask(self) -> None:
-        if self._settings.needs is not None and not Path(self._settings.needs).exists():
+        if not self._answers():
             raise DownstreamUnavailable(detail="the file is not there")
 
     def principal(self, session: Session) -> str:
@@ -81,7 +84,7 @@ class Relay:
         return DelegationResult(data=self._settings.word + secret, receipt=receipt)
 
     async def health_check(self) -> Health:
-        return Health(healthy=True)
+        return Health(healthy=self._answers())
 
     async def destroy(self) -> None:
         self._destroyed = True

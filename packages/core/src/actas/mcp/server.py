@@ -15,6 +15,7 @@ from actas.core import (
     Session,
 )
 from actas.core.errors import places
+from actas.core.latecomer import Latecomer
 from actas.core.secret import Secret
 from actas.mcp import assembly, stdio
 from actas.mcp.door import Door
@@ -89,8 +90,9 @@ class MCPOAuthServer:
             ConfigurationError: a name is taken, or the server has been started.
         """
         chosen = None if tools is None else list(tools)
-        self._add(lambda site: site.add_module(name, module, prefix=prefix, tools=chosen))
-        self._shared.register(name, module)
+        kept = Latecomer(name, module)
+        self._add(lambda site: site.add_module(name, kept, prefix=prefix, tools=chosen))
+        self._shared.register(name, kept)
 
     def register_tool(self, tool: Tool) -> None:
         """Add one tool. Raises ConfigurationError as :meth:`register_tools` does."""
@@ -174,6 +176,7 @@ class MCPOAuthServer:
             site.inherit(self._sites.current)
             site.furnish(self._resource)
             await site.open()
+            await site.refuse_to_be_worse(self._sites.current)
             await site.context.audit.record(succeeded())
             if self._released:
                 raise ConfigurationError("the server was stopped meanwhile")

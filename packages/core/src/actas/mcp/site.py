@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import Audit, AuditSink, Authority, ConfigurationError, DelegationModule, DelegationRegistry, Pipeline
+from actas.core.latecomer import Latecomer
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -93,7 +95,7 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created = assembly.created(module)
+            created = Latecomer(module.name, assembly.created(module))
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
             self._own.register(module.name, created)
 
@@ -108,6 +110,17 @@ class Site:
     def inherit(self, predecessor: "Site") -> None:
         """Take over what must outlive a change of the configuration, before :meth:`open`."""
         self.context.authenticator.inherit(predecessor.context.authenticator)
+
+    async def refuse_to_be_worse(self, predecessor: "Site") -> None:
+        """Raises ConfigurationError where a module that works there could not be started here."""
+        there = predecessor.context.registry
+        late = [name for name, module in self._own.items() if not cast("Latecomer", module).started]
+        health = await there.health_check_all([name for name in late if name in there.names()])
+        worse = [name for name, each in health.items() if each.healthy]
+        if worse:
+            raise ConfigurationError(
+                [f"delegation.modules.{name}: its downstream does not answer with the new settings" for name in worse]
+            )
 
     def furnish(self, resource: str) -> None:
         """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
