@@ -61,15 +61,43 @@ def demo(
 
 
 @app.command()
-def run(config: Config) -> None:
+def run(
+    config: Config,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Serve one caller over standard input and output, instead of HTTP.")
+    ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="ACTAS_TOKEN",
+            help="With --stdio: the caller's access token; better set in the environment.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ACTAS_TOKEN_FILE",
+            help="With --stdio: a file that holds the token, read for every request so that it can be renewed.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    Running calls are finished first. The log goes to standard error; the audit goes where the
-    configuration says.
+    Running calls are finished first, for drain_timeout at most; a second signal stops at once. SIGHUP
+    reads the configuration anew, and so does a change of its file; an invalid one changes nothing.
+    The log goes to standard error; the audit goes where the configuration says.
     """
-    from actas.cli.run import serve
+    from actas.cli.run import serve, serve_stdio
 
-    serve(config)
+    if stdio:
+        serve_stdio(config, token=token, token_file=token_file)
+    else:
+        serve(config)
 
 
 @app.command()
