@@ -58,8 +58,8 @@ OPERATOR = {
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
     "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
     "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
-    "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` or "
-    "`unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
+    "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` "
+    "or `unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
     "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
     "authorizer_unavailable": "The audit's `reason` says which authorizer failed, and how; the log has more.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
