@@ -179,6 +179,8 @@ class AuditEvent:
     client_id: str | None = None
     actors: tuple[str, ...] = ()
     session_id: str | None = None
+    address: str | None = None
+    """Where the request came from: the caller's IP address, as far as it can be trusted. The door's events have it."""
     tool: str | None = None
     code: str | None = None
     """The error's stable code; None on success."""
@@ -198,6 +200,7 @@ class AuditEvent:
         action: str,
         outcome: Outcome,
         request_id: str,
+        address: str | None = None,
         tool: str | None = None,
         code: str | None = None,
         reason: str | None = None,
@@ -218,6 +221,7 @@ class AuditEvent:
             client_id=session.client_id,
             actors=tuple(actor.subject for actor in session.actors),
             session_id=session.session_id,
+            address=address,
             tool=tool,
             code=code,
             reason=reason,

@@ -1,6 +1,7 @@
 """From a configuration to the parts that a server is made of."""
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,7 +9,11 @@ from urllib.parse import urlsplit
 from actas.core import ActasError, AuditSink, ConfigurationError, DelegationModule, JsonLinesSink, NullSink
 from actas.core.errors import places, under
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
-from actas.mcp.settings import McpSettings, Settings, is_loopback
+from actas.mcp.settings import AuthSettings, McpSettings, Settings, is_loopback
+from actas.oauth.binding import BindingChecker
+from actas.oauth.dpop import ProofVerifier
+from actas.oauth.nonces import Nonces
+from actas.oauth.replay import MemoryReplayStore
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,18 @@ def audit_sink(made: Configuration) -> AuditSink:
         kind, settings = made.audit_sink
         return kind.create(settings)
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
+
+
+def binding_checker(auth: AuthSettings, resource: str) -> BindingChecker:
+    """What holds tokens for ``resource`` to whom they are bound to."""
+    secret = auth.dpop.nonce_secret
+    verifier = ProofVerifier(
+        resource,
+        store=MemoryReplayStore(time.time),
+        nonces=Nonces(None if secret is None else secret.reveal().encode(), time.time),
+        require_nonce=auth.dpop.require_nonce,
+    )
+    return BindingChecker(auth.trusted_idps, verifier)
 
 
 def allowed_hosts(settings: McpSettings, resource: str) -> list[str]:

@@ -18,7 +18,7 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.mcp.asgi import Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
-from actas.mcp.entrance import Entrance
+from actas.mcp.entrance import Entrance, with_new_nonce
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Door:
             if isinstance(session, Refusal):
                 await respond(send, session.status, session.headers, session.body)
             else:
-                await self._endpoint(scope, receive, send, session)
+                await self._endpoint(scope, receive, with_new_nonce(scope, send), session)
         except AuditUnavailable as error:
             refusal = self._entrance.challenges.unavailable(error)
             await respond(send, refusal.status, refusal.headers, refusal.body)

@@ -130,10 +130,11 @@ class McpEndpoint:
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         arguments: Mapping[str, object] = params.arguments or {}
+        session = _session_of(context)
         try:
-            result = await self._guard.call(_session_of(context), params.name, arguments)
+            result = await self._guard.call(session, params.name, arguments)
         except InsufficientScope as error:
-            _scope_of(context)[_REFUSAL] = self._challenges.step_up(error)
+            _scope_of(context)[_REFUSAL] = self._challenges.step_up(error, session)
             raise MCPError(types.INVALID_REQUEST, error.message) from error
         except AuditUnavailable as error:
             _scope_of(context)[_REFUSAL] = self._challenges.unavailable(error)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Generator
 from functools import partial
 from typing import Any, cast
@@ -37,9 +38,11 @@ class _Protocol(HttpToolsProtocol):
         self._head = 0
         self._unheard = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._extensions: dict[str, object] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
+        self._extensions = _tls_extension(transport)
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -56,6 +59,7 @@ class _Protocol(HttpToolsProtocol):
         self._head = 0
         self._await_request()
         super().on_message_begin()
+        cast("Any", self.scope)["extensions"] = self._extensions  # Any: uvicorn's type has no room for it
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -90,13 +94,24 @@ class _Protocol(HttpToolsProtocol):
             self._deadline = None
 
 
+def _tls_extension(transport: asyncio.BaseTransport) -> dict[str, object]:
+    """The client's certificate as the ASGI specification's extension ``tls`` has it; nothing where there is none."""
+    connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    certificate = None if connection is None else connection.getpeercert(binary_form=True)
+    if certificate is None:
+        return {}
+    return {"tls": {"client_cert_chain": (ssl.DER_cert_to_PEM_cert(certificate),), "client_cert_error": None}}
+
+
 class Listener:
     """One uvicorn on one socket, in a task of its own.
 
-    ``longest_token``: in bytes; headers may be longer by :data:`HEAD_BYTES`.
+    ``longest_token``: in bytes; headers may be longer by :data:`HEAD_BYTES`. ``tls``: None speaks plain HTTP.
     """
 
-    def __init__(self, listening: socket.socket, app: Door, *, longest_token: int) -> None:
+    def __init__(
+        self, listening: socket.socket, app: Door, *, longest_token: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.port: int = listening.getsockname()[1]
         self._socket = listening
         self._app = app
@@ -112,6 +127,7 @@ class Listener:
             proxy_headers=False,
             lifespan="off",
             timeout_graceful_shutdown=10,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None

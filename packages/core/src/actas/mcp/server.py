@@ -26,11 +26,14 @@ from actas.mcp.entrance import Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.listener import Listener, listen, wait_for_signal
 from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
 from actas.mcp.settings import Settings
 from actas.mcp.short_way import ShortWay
+from actas.mcp.tls import server_context
 from actas.mcp.tools import Tool, module_tools
 from actas.oauth.authentication import Authenticator
+from actas.oauth.settings import Binding
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class MCPOAuthServer:
             cache_ttl=auth.token_cache_seconds,
         )
         self.core_context = CoreContext(registry, pipeline, audit, authenticator)
+        self._tls = None if made.settings.mcp.tls is None else server_context(made.settings.mcp.tls)
         self._guard = Guard(pipeline)
         self._guard.add([USER_INFO, HEALTH_CHECK])
         self._sealed = False
@@ -136,7 +140,8 @@ class MCPOAuthServer:
         resource = settings.resource_at(settings.port if port is None else port)
         where = metadata_url(resource)
         scopes = self._guard.scopes()
-        challenges = Challenges(where, scopes)
+        dpop_required = all(issuer.security.binding is Binding.DPOP for issuer in self.settings.auth.trusted_idps)
+        challenges = Challenges(where, scopes, bearer=not dpop_required)
         hosts = assembly.allowed_hosts(settings, resource)
         sdk = McpEndpoint(
             name=settings.server_name,
@@ -163,8 +168,21 @@ class MCPOAuthServer:
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
         return Door(
             path=settings.path,
-            entrance=Entrance(self.core_context.authenticator, challenges, self.core_context.audit),
-            metadata=metadata_document(resource, settings.server_name, issuers, scopes),
+            entrance=Entrance(
+                self.core_context.authenticator,
+                assembly.binding_checker(self.settings.auth, resource),
+                Peers(settings.proxies),
+                challenges,
+                self.core_context.audit,
+            ),
+            metadata=metadata_document(
+                resource,
+                settings.server_name,
+                issuers,
+                scopes,
+                dpop_required=dpop_required,
+                certificates=settings.sees_certificates,
+            ),
             metadata_path=urlsplit(where).path,
             endpoint=endpoint,
             lifespan=lifespan,
@@ -204,7 +222,7 @@ class MCPOAuthServer:
         """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
         if self._running is None:
             raise RuntimeError("the server is not running: call start() first")
-        return f"http://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+        return f"{self.settings.mcp.scheme}://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
 
     async def start(self) -> None:
         """Listen, and return when requests are served.
@@ -219,7 +237,7 @@ class MCPOAuthServer:
         try:
             app = self.asgi_app(port=listening.getsockname()[1])
             longest = max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
-            self._running = Listener(listening, app, longest_token=longest)
+            self._running = Listener(listening, app, longest_token=longest, tls=self._tls)
             await self._running.start()
         except BaseException:
             self._running = None
