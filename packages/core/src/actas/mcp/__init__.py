@@ -6,16 +6,28 @@ What is listed here is public. The way of a request: :mod:`actas.mcp.door` (who 
 """
 
 from actas.mcp.server import MCPOAuthServer
-from actas.mcp.settings import AuditSettings, AuthSettings, DelegationSettings, McpSettings, Settings
+from actas.mcp.settings import (
+    AuditSettings,
+    AuthSettings,
+    DelegationSettings,
+    DpopSettings,
+    McpSettings,
+    ProxySettings,
+    Settings,
+    TlsSettings,
+)
 from actas.mcp.tools import Tool, create_delegation_tool
 
 __all__ = [
     "AuditSettings",
     "AuthSettings",
     "DelegationSettings",
+    "DpopSettings",
     "MCPOAuthServer",
     "McpSettings",
+    "ProxySettings",
     "Settings",
+    "TlsSettings",
     "Tool",
     "create_delegation_tool",
 ]

@@ -12,7 +12,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_HOPS = 16
 """Hops that are looked at, from the right."""
 
-_PAIR = re.compile(rb'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;=]+))\s*')
+MAX_BYTES = 4096
+"""The longest ``Forwarded`` that is read; unlike the other one it must be read from the left."""
+
+_PAIR = re.compile(rb'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;=]+))\s*(?=[;,]|$)')
+_ESCAPED = re.compile(rb"\\(.)")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -45,35 +49,28 @@ def x_forwarded_for(value: bytes) -> list[Address | None]:
 
 
 def forwarded(value: bytes) -> list[Address | None]:
-    """As :func:`x_forwarded_for`, from the ``for`` of each element. A value that is malformed has no hops."""
-    hops: list[Address | None] = []
-    for element in _elements(value):
-        hops.append(_for(element))
-    return hops[::-1][:MAX_HOPS]
+    """As :func:`x_forwarded_for`, from the ``for`` of each element. A value that is malformed is one such hop."""
+    elements = _elements(value) if len(value) <= MAX_BYTES else None
+    if elements is None:
+        return [None]
+    return [address_of(element.get(b"for", "")) for element in reversed(elements)][:MAX_HOPS]
 
 
-def _elements(value: bytes) -> list[dict[bytes, str]]:
-    """The pairs of each element, by name in lower case; nothing where the value is malformed."""
+def _elements(value: bytes) -> list[dict[bytes, str]] | None:
+    """The pairs of each element, by name in lower case; None where the value is malformed."""
     elements: list[dict[bytes, str]] = [{}]
     at = 0
     while at < len(value):
         found = _PAIR.match(value, at)
         if found is None or found[1].lower() in elements[-1]:
-            return []
-        text = found[3] if found[2] is None else re.sub(rb"\\(.)", rb"\1", found[2])
+            return None
+        text = found[3] if found[2] is None else _ESCAPED.sub(rb"\1", found[2])
         elements[-1][found[1].lower()] = text.decode("latin-1")
         at = found.end()
-        if at < len(value):
-            if value[at] not in b";,":
-                return []
-            if value[at : at + 1] == b",":
-                elements.append({})
-            at += 1
+        if value[at : at + 1] == b",":
+            elements.append({})
+        at += 1
     return elements
-
-
-def _for(element: dict[bytes, str]) -> Address | None:
-    return address_of(element.get(b"for", ""))
 
 
 FORMATS: dict[str, Callable[[bytes], list[Address | None]]] = {

@@ -33,7 +33,8 @@ class Peers:
         nearest = self._trusted_proxy(host)
         if nearest is None:
             return host or UNKNOWN
-        for hop in self._hops(b",".join(_values(scope, self._address_header))):
+        lines = list(_values(scope, self._address_header))
+        for hop in (hop for line in reversed(lines) for hop in self._hops(line)):
             if hop is None:
                 break  # whoever is there has no address; the last one that is known stands for him
             nearest = hop
