@@ -79,6 +79,15 @@ async def test_a_bound_token_works_with_a_proof_for_each_request(
     assert [(event.subject, event.address) for event in admitted] == [("alice", "127.0.0.1")]
 
 
+async def test_not_every_session_that_was_admitted_is_remembered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actas.mcp.entrance._MOST_ADMITTED", 1)
+    tokens = [stage.token(user, claims=KEY.confirmation) for user in ("alice", "bob")]
+    for token in (tokens[0], tokens[0], tokens[1], tokens[0]):
+        assert (await call(stage, token)).status_code == 200
+    admitted = stage.sink.entries(source="auth", outcome=Outcome.SUCCESS)
+    assert [event.subject for event in admitted] == ["alice", "bob", "alice"]  # told once too often, never too rarely
+
+
 @pytest.mark.parametrize(("version", "headers"), WAYS)
 async def test_a_bound_token_is_worth_nothing_as_bearer(stage: Stage, version: str, headers: dict[str, str]) -> None:
     token = stage.token(claims=KEY.confirmation)

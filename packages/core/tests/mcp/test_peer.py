@@ -195,6 +195,9 @@ def test_a_certificate_that_is_none_is_refused(pem: str) -> None:
     for bad in ("", "x", one * 2, one.replace("BEGIN", "BEGAN"), pem.replace("M", "!", 1), "%", "a" * 40_000):
         with pytest.raises(ValueError, match=r"."):
             certificates.from_escaped_pem(bad.encode())
+    nothing = quote(pem.split("\n")[0] + "\n" + pem.split("\n")[-2])
+    with pytest.raises(ValueError, match="nothing"):
+        certificates.from_escaped_pem(nothing.encode())
     for bad in ("", ":", "::", "::::", ":a:", "AAAA", ":AA=A:", ":AAAA:;a=1", f":{'A' * 40_000}:"):
         with pytest.raises(ValueError, match=r"."):
             certificates.from_client_cert(bad.encode())

@@ -9,7 +9,7 @@ from actas.mcp.peer import Peers
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker, Presentation
 
-_MOST_ADMITTED = 100_000
+_MOST_ADMITTED = 10_000
 """Sessions of bound tokens that are known to have been recorded."""
 
 _NONCE = "actas.dpop_nonce"

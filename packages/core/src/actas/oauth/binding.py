@@ -77,15 +77,8 @@ class BindingChecker:
 
 
 def _satisfies(demanded: Binding, bound: Mapping[str, str]) -> bool:
-    match demanded:
-        case Binding.OPTIONAL:
-            return True
-        case Binding.DPOP:
-            return KEY in bound
-        case Binding.MTLS:
-            return CERTIFICATE in bound
-        case Binding.EITHER:
-            return bool(bound)
+    kept = {Binding.OPTIONAL: True, Binding.DPOP: KEY in bound, Binding.MTLS: CERTIFICATE in bound}
+    return kept.get(demanded, bool(bound))
 
 
 def _check_certificate(demanded: str, presented: str | None) -> None:

@@ -121,13 +121,12 @@ class ProofVerifier:
             raise InvalidProof(Reason.BAD_PROOF_SIGNATURE)
         self._remember(proof)
         created, until, fresh = self._dated(issued, nonce)
-        match await self._store.use(thumbprint, proof_id, created, until):
-            case Use.FIRST:
-                return fresh
-            case Use.REPEATED:
-                raise InvalidProof(Reason.REPLAYED_PROOF)
-            case Use.UNKNOWN:
-                raise self._nonce_required(Reason.STALE_PROOF)
+        use = await self._store.use(thumbprint, proof_id, created, until)
+        if use is Use.FIRST:
+            return fresh
+        if use is Use.REPEATED:
+            raise InvalidProof(Reason.REPLAYED_PROOF)
+        raise self._nonce_required(Reason.STALE_PROOF)
 
     def _read(self, proofs: Sequence[bytes]) -> _Proof:
         if not proofs:
