@@ -21,6 +21,8 @@ from actas.core import (
     AuthenticationError,
     ConfigurationError,
     InsufficientScope,
+    InvalidProof,
+    NonceRequired,
     SessionRejected,
     UnknownAction,
 )
@@ -34,10 +36,11 @@ OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
 FETCH = "in `actas check --live` and the log; a caller gets `invalid_token`"
-FORMS: Sequence[tuple[type[ActasError], str]] = (
+FORMS: Sequence[tuple[type[ActasError] | tuple[type[ActasError], ...], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
+    ((InvalidProof, NonceRequired), "HTTP 401 with `WWW-Authenticate: DPoP error=…`"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
@@ -55,6 +58,8 @@ OPERATOR = {
     "http_insecure_url": "Use an `https` URL; plain `http` is for loopback.",
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
     "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas whoami`.",
+    "invalid_dpop_proof": "The audit's `reason` says what is wrong with it ([below](#why-a-token-was-refused)).",
+    "use_dpop_nonce": "Nothing: a DPoP client does as it is told, and goes on.",
     "session_rejected": "Map one of the user's roles in `role_mappings`.",
     "permission_denied": "The audit's `reason` names the permission. Give it to a role in `auth.permissions`.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
@@ -95,7 +100,8 @@ challenge (RFC 6750 section 3.1), recorded as `missing_token`.
 REASONS = """\
 ## Why a token was refused
 
-Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1). The audit's `reason` begins with one of these
+Callers get `invalid_token` whatever was wrong with a token (RFC 6750 section 3.1), `invalid_dpop_proof` or
+`use_dpop_nonce` whatever was wrong with a proof. The audit's `reason` begins with one of these
 words, and `actas whoami` shows it.
 
 | reason | |

@@ -33,9 +33,22 @@ async def test_an_id_counts_once_for_each_key(store: MemoryReplayStore, clock: C
 async def test_what_would_not_be_accepted_any_more_is_forgotten(store: MemoryReplayStore, clock: Clock) -> None:
     for number in range(4):
         await use(store, clock, "a", f"k{number}")
-    clock.now += 60
+    clock.now += 59.5
+    assert await use(store, clock, "a", "k0") is Use.REPEATED
+    clock.now += 0.5
+    assert await use(store, clock, "a", "k0") is Use.REPEATED  # looked through once a second
+    clock.now += 0.5
     assert await use(store, clock, "b") is Use.FIRST
     assert len(store) == 1
+
+
+async def test_a_second_is_forgotten_when_the_last_of_its_proofs_has_ended(
+    store: MemoryReplayStore, clock: Clock
+) -> None:
+    for proof_id, lives in (("long", 120), ("short", 60)):
+        assert await store.use("k", proof_id, clock.now, clock.now + lives) is Use.FIRST
+    clock.now += 119
+    assert await use(store, clock, "long") is Use.REPEATED
 
 
 async def test_what_is_older_than_the_memory_is_not_taken_for_new(clock: Clock) -> None:

@@ -127,7 +127,7 @@ class Listener:
             proxy_headers=False,
             lifespan="off",
             timeout_graceful_shutdown=10,
-            ssl_context_factory=None if tls is None else lambda *_: tls,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
