@@ -26,13 +26,16 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.core.roles import Permissions, RoleMappings
 from actas.mcp import AuthSettings, McpSettings, ProxySettings, Settings
-from actas.mcp.assembly import binding_checker
 from actas.mcp.challenge import Challenges
 from actas.mcp.entrance import Entrance
 from actas.mcp.metadata import metadata_url
 from actas.mcp.peer import Peers
 from actas.oauth import Authenticator
+from actas.oauth.binding import BindingChecker
+from actas.oauth.dpop import ProofVerifier
 from actas.oauth.jwt import decode_base64url
+from actas.oauth.nonces import Nonces
+from actas.oauth.replay import MemoryReplayStore
 from actas.testing.dpop import ProofKey
 from actas.testing.idp import DemoUser, IdentityProvider
 from actas.testing.pki import CertificateAuthority
@@ -143,9 +146,12 @@ async def main() -> None:
         url = settings.mcp.resource_at(1)
         authenticator = Authenticator([issuer], settings.auth.permissions, cache_ttl=300)
         await authenticator.start()
+        proofs = ProofVerifier(
+            url, store=MemoryReplayStore(time.time), nonces=Nonces(None, time.time), require_nonce=False
+        )
         entrance = Entrance(
             authenticator,
-            binding_checker(settings.auth, url),
+            BindingChecker([issuer], proofs),
             Peers(settings.mcp.proxies),
             Challenges(metadata_url(url), []),
             Audit(NullSink()),

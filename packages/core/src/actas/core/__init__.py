@@ -4,12 +4,15 @@ What is listed here is public and stable. Read :mod:`actas.core.pipeline` first:
 """
 
 from actas.core.audit import Audit, JsonLinesSink, MemorySink, NullSink, OnAuditFailure
+from actas.core.authority import Authority, NamedAuthorizer
 from actas.core.authorization import Authorization
 from actas.core.errors import (
     ActasError,
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     AuthorizationError,
+    AuthorizerUnavailable,
     ConfigurationError,
     DelegationError,
     DelegationRefused,
@@ -36,17 +39,27 @@ from actas.core.models import (
     Action,
     Actor,
     AuditEvent,
+    Decision,
     DelegationCall,
     DelegationResult,
     Effect,
     Health,
     NoParameters,
     Outcome,
+    Question,
     Receipt,
     Session,
 )
 from actas.core.pipeline import Pipeline
-from actas.core.protocols import AuditSink, AuditSinkKind, DelegationModule, ModuleKind, SecretProvider
+from actas.core.protocols import (
+    AuditSink,
+    AuditSinkKind,
+    Authorizer,
+    AuthorizerKind,
+    DelegationModule,
+    ModuleKind,
+    SecretProvider,
+)
 from actas.core.registry import DelegationRegistry
 from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
 from actas.core.secret import Secret
@@ -62,9 +75,15 @@ __all__ = [
     "AuditSinkKind",
     "AuditUnavailable",
     "AuthenticationError",
+    "AuthenticationUnavailable",
+    "Authority",
     "Authorization",
     "AuthorizationError",
+    "Authorizer",
+    "AuthorizerKind",
+    "AuthorizerUnavailable",
     "ConfigurationError",
+    "Decision",
     "DelegationCall",
     "DelegationError",
     "DelegationModule",
@@ -85,6 +104,7 @@ __all__ = [
     "MappedRoles",
     "MemorySink",
     "ModuleKind",
+    "NamedAuthorizer",
     "NoParameters",
     "NonceRequired",
     "NullSink",
@@ -95,6 +115,7 @@ __all__ = [
     "Pipeline",
     "PluginError",
     "PrincipalUnavailable",
+    "Question",
     "Receipt",
     "RoleMapper",
     "RoleMappings",

@@ -8,6 +8,7 @@ import orjson
 from actas.core import (
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     InsufficientScope,
     NonceRequired,
     Session,
@@ -75,9 +76,17 @@ class Challenges:
         attributes = {"error": error.code, "error_description": error.message, "scope": needed}
         return _refusal(403, self._challenge(attributes, dpop=is_key_bound(session)), error.code, error.message)
 
-    def unavailable(self, error: AuditUnavailable) -> Refusal:
-        """503: what cannot be recorded is not done."""
+    def unavailable(self, error: AuditUnavailable | AuthenticationUnavailable) -> Refusal:
+        """503 without a challenge: what cannot be recorded is not done, and the token is not to blame."""
         return _refusal(503, None, error.code, error.message)
+
+    def cut_off(self) -> Refusal:
+        """503: the server stops, or has another configuration, and the call took longer than was left to it."""
+        refusal = _refusal(
+            503, None, "cut_off", "The call took longer than this server, which stops or changes, had left. Try again."
+        )
+        refusal.headers.append((b"retry-after", b"1"))
+        return refusal
 
     def _challenge(self, attributes: Mapping[str, str], *, dpop: bool) -> str:
         full = {**attributes, "resource_metadata": self._metadata}

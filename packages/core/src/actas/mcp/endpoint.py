@@ -122,8 +122,12 @@ class McpEndpoint:
     async def _list_tools(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        listing = self._guard.view(_session_of(context)).listing
-        result = {"tools": listing, "resultType": "complete", **LIST_HINT}
+        try:
+            view = await self._guard.view(_session_of(context))
+        except AuditUnavailable as error:
+            _scope_of(context)[_REFUSAL] = self._challenges.unavailable(error)
+            raise MCPError(types.INTERNAL_ERROR, error.message) from error
+        result = {"tools": view.listing, "resultType": "complete", **LIST_HINT}
         return cast("types.ListToolsResult", result)  # the SDK takes the wire form as well
 
     async def _call_tool(

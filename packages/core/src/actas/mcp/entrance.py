@@ -1,8 +1,18 @@
 """Who is it? From an HTTP request to the caller's session, or to what to answer instead."""
 
-from actas.core import Audit, AuditEvent, AuthenticationError, Outcome, Session, SessionRejected
+from collections.abc import Awaitable, Callable
+
+from actas.core import (
+    Audit,
+    AuditEvent,
+    AuthenticationError,
+    AuthenticationUnavailable,
+    Outcome,
+    Session,
+    SessionRejected,
+)
 from actas.core.pipeline import request_id
-from actas.mcp.asgi import Message, Scope, Send
+from actas.mcp.asgi import Message, Receive, Scope, Send
 from actas.mcp.challenge import NONCE_HEADER, Challenges, Refusal
 from actas.mcp.credentials import Credentials, credentials, proofs, token68
 from actas.mcp.peer import Peers
@@ -14,6 +24,9 @@ _MOST_ADMITTED = 10_000
 
 _NONCE = "actas.dpop_nonce"
 """Key in the ASGI scope: a new nonce for a client whose old one runs out."""
+
+Endpoint = Callable[[Scope, Receive, Send, Session], Awaitable[None]]
+"""What lies behind the entrance; gets the caller besides."""
 
 
 class Entrance:
@@ -58,6 +71,9 @@ class Entrance:
             if dpop or not self._binding.is_free(session):
                 await self._check_binding(scope, given, session)
                 first = self._is_first(session)
+        except AuthenticationUnavailable as error:
+            await self._record_failure(scope, error.code, error.detail, error.outcome)
+            return self.challenges.unavailable(error)
         except AuthenticationError as error:
             await self._record_refusal(scope, error, session)
             return self.challenges.invalid_token(error, dpop=dpop)
@@ -94,11 +110,13 @@ class Entrance:
             return
         await self._record(scope, session, Outcome.REFUSED, error.code, error.detail)
 
-    async def _record_failure(self, scope: Scope, code: str, reason: str | None) -> None:
+    async def _record_failure(
+        self, scope: Scope, code: str, reason: str | None, outcome: Outcome = Outcome.REFUSED
+    ) -> None:
         await self._audit.record(
             AuditEvent(
                 source="auth",
-                outcome=Outcome.REFUSED,
+                outcome=outcome,
                 action="authenticate",
                 request_id=request_id.get(),
                 address=self._peers.of(scope).address,

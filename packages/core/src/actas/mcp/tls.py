@@ -1,5 +1,6 @@
 """TLS of our own, for where no proxy ends it (RFC 8446, RFC 9325)."""
 
+import asyncio
 import ssl
 
 from actas.core import ConfigurationError
@@ -31,6 +32,25 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
             ) from error
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def renew(context: ssl.SSLContext, settings: TlsSettings) -> None:
+    """Use the certificate and key that are in the files now, for connections from now on.
+
+    Raises:
+        ConfigurationError: as :func:`server_context`. Nothing has changed.
+    """
+    server_context(settings)
+    context.load_cert_chain(settings.certificate, settings.key, password=_no_password)
+
+
+def tls_extension(transport: asyncio.BaseTransport) -> dict[str, object]:
+    """The client's certificate as the ASGI specification's extension ``tls`` has it; nothing where there is none."""
+    connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    certificate = None if connection is None else connection.getpeercert(binary_form=True)
+    if certificate is None:
+        return {}
+    return {"tls": {"client_cert_chain": (ssl.DER_cert_to_PEM_cert(certificate),), "client_cert_error": None}}
 
 
 def _no_password() -> str:

@@ -38,7 +38,7 @@ class ReplayStore(Protocol):
             until: when it stops to be accepted anyway.
 
         Raises:
-            AuthenticationError: it cannot be asked.
+            AuthenticationUnavailable: it cannot be asked.
         """
         ...
 
