@@ -340,6 +340,31 @@ async def test_nonces_that_have_run_out_or_are_forged_are_replaced(with_nonces: 
         assert last_reason(stage) == Reason.WRONG_NONCE
 
 
+@pytest.mark.parametrize("demanded", [True, False])
+async def test_a_reload_forgets_neither_used_proofs_nor_nonces(
+    with_nonces: Stage, idp: IdentityProvider, demanded: bool
+) -> None:
+    stage = with_nonces
+    await stage.server.reload(nonce_settings(idp))
+    token = stage.token(claims=KEY.confirmation)
+    nonce = await nonce_of(stage, token)
+    used, unused = (KEY.proof(token, stage.url, nonce=nonce) for _ in range(2))
+    assert (await call(stage, token, proof=used)).status_code == 200
+    await stage.server.reload(nonce_settings(idp, require_nonce=demanded))
+    assert (await call(stage, token, proof=used)).status_code == 401
+    assert last_reason(stage) == Reason.REPLAYED_PROOF
+    assert (await call(stage, token, proof=unused)).status_code == 200
+
+
+async def test_another_secret_is_heeded_after_a_reload(with_nonces: Stage, idp: IdentityProvider) -> None:
+    stage = with_nonces
+    token = stage.token(claims=KEY.confirmation)
+    nonce = await nonce_of(stage, token)
+    await stage.server.reload(nonce_settings(idp, nonce_secret=Secret("t" * 32)))
+    assert (await call(stage, token, proof=KEY.proof(token, stage.url, nonce=nonce))).status_code == 401
+    assert last_reason(stage) == Reason.WRONG_NONCE
+
+
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="32"):
         DpopSettings(nonce_secret=Secret("short"))

@@ -1,5 +1,6 @@
 """Tokens bound to client certificates: real handshakes with our own TLS, behind a real nginx, behind other proxies."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
@@ -149,6 +150,40 @@ async def test_old_tls_and_plain_http_are_not_spoken(serve: Serve, pki: Pki) -> 
             await stage.http.get(stage.url.replace("https", "http"))
         async with connected(stage, pki.context()) as asked:
             assert (await asked.post(stage.token())).status_code == 200
+
+
+async def test_a_renewed_certificate_is_used_after_a_reload_and_a_bad_one_is_not(
+    serve: Serve, pki: Pki, idp: IdentityProvider, tmp_path: Path
+) -> None:
+    files = CertificateFiles(tmp_path / "server.crt", tmp_path / "server.key")
+
+    def install(source: CertificateFiles) -> None:
+        files.certificate.write_bytes(source.certificate.read_bytes())
+        files.key.write_bytes(source.key.read_bytes())
+
+    async def shown() -> bytes:
+        host, port = stage.origin.removeprefix("https://").split(":")
+        address = (host, int(port))
+        pem = await asyncio.to_thread(ssl.get_server_certificate, address, ca_certs=str(pki.authority.certificate))
+        return ssl.PEM_cert_to_DER_cert(pem)
+
+    def der(source: CertificateFiles) -> bytes:
+        return ssl.PEM_cert_to_DER_cert(source.certificate.read_text())
+
+    install(pki.server)
+    async with serve(tls=pki.tls(certificate=str(files.certificate), key=str(files.key))) as stage:
+        settings = stage.server.settings
+        assert await shown() == der(pki.server)
+        renewed = pki.authority.issue_server("127.0.0.1")
+        install(renewed)
+        await stage.server.reload(settings)
+        assert await shown() == der(renewed)
+        files.key.write_bytes(pki.alice.key.read_bytes())
+        with pytest.raises(ConfigurationError, match="MISMATCH"):
+            await stage.server.reload(settings)
+        assert await shown() == der(renewed)
+        with pytest.raises(ConfigurationError, match="restart"):
+            await stage.server.reload(replace(settings, mcp=replace(settings.mcp, tls=None)))
 
 
 async def test_a_header_means_nothing_on_our_own_tls(serve: Serve, pki: Pki) -> None:
