@@ -19,6 +19,7 @@ from actas.core import (
     ActasError,
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     ConfigurationError,
     InsufficientScope,
     InvalidProof,
@@ -35,11 +36,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
 OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
-FETCH = "in `actas check --live` and the log; a caller gets `invalid_token`"
+FETCH = "in `actas check --live`, the log and the audit; a caller gets `authentication_unavailable`"
 FORMS: Sequence[tuple[type[ActasError] | tuple[type[ActasError], ...], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
+    (AuthenticationUnavailable, "HTTP 503"),
     ((InvalidProof, NonceRequired), "HTTP 401 with `WWW-Authenticate: DPoP error=…`"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
@@ -57,11 +59,14 @@ OPERATOR = {
     "http_failed": "See that this server reaches the provider, and trusts its certificate.",
     "http_insecure_url": "Use an `https` URL; plain `http` is for loopback.",
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
-    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas whoami`.",
+    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
+    "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
     "invalid_dpop_proof": "The audit's `reason` says what is wrong with it ([below](#why-a-token-was-refused)).",
     "use_dpop_nonce": "Nothing: a DPoP client does as it is told, and goes on.",
-    "session_rejected": "Map one of the user's roles in `role_mappings`.",
-    "permission_denied": "The audit's `reason` names the permission. Give it to a role in `auth.permissions`.",
+    "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` "
+    "or `unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
+    "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
+    "authorizer_unavailable": "The audit's `reason` says which authorizer failed, and how; the log has more.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
     "principal_unavailable": "Map `claim_mappings.legacy_username`; `actas whoami` shows who becomes whom.",
     "identity_mismatch": "Treat it as an incident: the downstream let this server in as somebody else.",
@@ -101,8 +106,9 @@ REASONS = """\
 ## Why a token was refused
 
 Callers get `invalid_token` whatever was wrong with a token (RFC 6750 section 3.1), `invalid_dpop_proof` or
-`use_dpop_nonce` whatever was wrong with a proof. The audit's `reason` begins with one of these
-words, and `actas whoami` shows it.
+`use_dpop_nonce` whatever was wrong with a proof, `authentication_unavailable` where nothing is known against the token,
+`session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins with one of these words, and
+`actas explain` shows it.
 
 | reason | |
 |---|---|
@@ -115,7 +121,8 @@ def render() -> str:
     for name in first_party():
         plugin = installed()[name]
         package = plugin.target.partition(":")[0].rpartition(".")[0]
-        parts.append(_chapter(f"## Modules of kind `{name}`", errors_in([package])))
+        errors = errors_in([package])
+        parts += [_chapter(f"## Modules of kind `{name}`", errors)] if errors else []
     reasons = member_descriptions(Reason)
     parts.append(REASONS + "".join(f"| `{reason}` | {_cell(reasons[reason.name])} |\n" for reason in Reason))
     return "\n".join(parts)

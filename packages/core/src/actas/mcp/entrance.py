@@ -2,16 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from actas.core import (
-    Audit,
-    AuditEvent,
-    AuthenticationError,
-    AuthenticationUnavailable,
-    Outcome,
-    Session,
-    SessionRejected,
-)
-from actas.core.pipeline import request_id
+from actas.core import Audit, AuthenticationError, AuthenticationUnavailable, Session, SessionRejected
+from actas.mcp.arrivals import record_failure, record_misuse, record_session
 from actas.mcp.asgi import Message, Receive, Scope, Send
 from actas.mcp.challenge import NONCE_HEADER, Challenges, Refusal
 from actas.mcp.credentials import Credentials, credentials, proofs, token68
@@ -62,7 +54,7 @@ class Entrance:
         try:
             given = credentials(scope["headers"])
             if given is None:
-                await self._record_failure(scope, "missing_token", "no token")
+                await record_failure(self._audit, "missing_token", "no token", address=self._address(scope))
                 return self.challenges.missing_token()
             token, dpop = given
             known = self._authenticator.cached(token)
@@ -72,13 +64,13 @@ class Entrance:
                 await self._check_binding(scope, given, session)
                 first = self._is_first(session)
         except AuthenticationUnavailable as error:
-            await self._record_failure(scope, error.code, error.detail, error.outcome)
+            await record_failure(self._audit, error.code, error.detail, error.outcome, address=self._address(scope))
             return self.challenges.unavailable(error)
         except AuthenticationError as error:
             await self._record_refusal(scope, error, session)
             return self.challenges.invalid_token(error, dpop=dpop)
         if first or session.rejected:
-            await self._record_session(scope, session)
+            await record_session(self._audit, session, address=self._address(scope))
         if session.rejected:
             rejection = SessionRejected(detail=session.rejection_reason)
             return self.challenges.rejected(rejection)
@@ -104,49 +96,14 @@ class Entrance:
         return True
 
     async def _record_refusal(self, scope: Scope, error: AuthenticationError, session: Session | None) -> None:
-        """A good token in the wrong hands is recorded as whose it is: somebody may have stolen it."""
+        address = self._address(scope)
         if session is None:
-            await self._record_failure(scope, error.code, error.detail)
-            return
-        await self._record(scope, session, Outcome.REFUSED, error.code, error.detail)
-
-    async def _record_failure(
-        self, scope: Scope, code: str, reason: str | None, outcome: Outcome = Outcome.REFUSED
-    ) -> None:
-        await self._audit.record(
-            AuditEvent(
-                source="auth",
-                outcome=outcome,
-                action="authenticate",
-                request_id=request_id.get(),
-                address=self._peers.of(scope).address,
-                code=code,
-                reason=reason,
-            )
-        )
-
-    async def _record_session(self, scope: Scope, session: Session) -> None:
-        """Authenticated but admitted to nothing is another event than not authenticated."""
-        if session.rejected:
-            await self._record(scope, session, Outcome.REFUSED, SessionRejected.code, session.rejection_reason)
+            await record_failure(self._audit, error.code, error.detail, address=address)
         else:
-            await self._record(scope, session, Outcome.SUCCESS, None, None)
+            await record_misuse(self._audit, session, error, address=address)
 
-    async def _record(
-        self, scope: Scope, session: Session, outcome: Outcome, code: str | None, reason: str | None
-    ) -> None:
-        await self._audit.record(
-            AuditEvent.of(
-                session,
-                source="auth",
-                outcome=outcome,
-                action="authenticate",
-                request_id=request_id.get(),
-                address=self._peers.of(scope).address,
-                code=code,
-                reason=reason,
-            )
-        )
+    def _address(self, scope: Scope) -> str:
+        return self._peers.of(scope).address
 
 
 def with_new_nonce(scope: Scope, send: Send) -> Send:

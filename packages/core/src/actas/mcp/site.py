@@ -9,11 +9,13 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import Audit, AuditSink, Authority, ConfigurationError, DelegationModule, DelegationRegistry, Pipeline
+from actas.core.latecomer import Latecomer
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -63,8 +65,10 @@ class Site:
         ConfigurationError: a part cannot be made. Nothing was started.
     """
 
+    binding: BindingChecker
     entrance: Entrance
     endpoint: Endpoint
+    sdk: McpEndpoint
     documents: Mapping[str, bytes]
     """What is published under ``/.well-known``, by path."""
 
@@ -100,7 +104,7 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created = assembly.created(module)
+            created = Latecomer(module.name, assembly.created(module))
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
             self._own.register(module.name, created)
 
@@ -119,6 +123,17 @@ class Site:
         if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
             self._nonces = predecessor._nonces
 
+    async def refuse_to_be_worse(self, predecessor: "Site") -> None:
+        """Raises ConfigurationError where a module that works there could not be started here."""
+        there = predecessor.context.registry
+        late = [name for name, module in self._own.items() if not cast("Latecomer", module).started]
+        health = await there.health_check_all([name for name in late if name in there.names()])
+        worse = [name for name, each in health.items() if each.healthy]
+        if worse:
+            raise ConfigurationError(
+                [f"delegation.modules.{name}: its downstream does not answer with the new settings" for name in worse]
+            )
+
     def furnish(self, resource: str) -> None:
         """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
         settings = self.settings.mcp
@@ -127,7 +142,7 @@ class Site:
         dpop_required = all(issuer.security.binding is Binding.DPOP for issuer in issuers)
         challenges = Challenges(where, self.guard.first_scopes(), bearer=not dpop_required)
         hosts = assembly.allowed_hosts(settings, resource)
-        self._sdk = McpEndpoint(
+        self.sdk = McpEndpoint(
             name=settings.server_name,
             version=settings.version,
             instructions=settings.instructions,
@@ -139,9 +154,9 @@ class Site:
         )
         # Spans are made on the SDK's way; whoever traces gets all of them.
         self.endpoint = (
-            self._sdk
+            self.sdk
             if traced()
-            else ShortWay(self._sdk, self.guard, challenges, server_info=self._sdk.server_info, allowed_hosts=hosts)
+            else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
         )
         proofs = ProofVerifier(
             resource,
@@ -149,9 +164,10 @@ class Site:
             nonces=self._nonces,
             require_nonce=self.settings.auth.dpop.require_nonce,
         )
+        self.binding = BindingChecker(issuers, proofs)
         self.entrance = Entrance(
             self.context.authenticator,
-            BindingChecker(issuers, proofs),
+            self.binding,
             Peers(settings.proxies),
             challenges,
             self.context.audit,
@@ -189,18 +205,22 @@ class Site:
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
-            async with self._sdk.lifespan():
+            async with self.sdk.lifespan():
                 opened.set_result(None)
                 await self._leave.wait()
         finally:
             await self._release()
 
     async def retire(self) -> None:
-        """Let what runs finish, for ``drain_timeout`` at most; then :meth:`close`."""
+        """:meth:`finish`, then :meth:`close`."""
+        await self.finish()
+        await self.close()
+
+    async def finish(self) -> None:
+        """Let what runs end, for ``drain_timeout`` at most; then cut it off."""
         if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
             self.in_flight.end()
             await self.in_flight.drained(_END_SECONDS)
-        await self.close()
 
     async def close(self) -> None:
         """Release everything, also of a site that was never opened. May be called twice."""
