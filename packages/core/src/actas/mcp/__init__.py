@@ -5,6 +5,10 @@ What is listed here is public. The way of a request: :mod:`actas.mcp.door` (who 
 :mod:`actas.core.pipeline` (carry it out as him).
 """
 
+from actas.mcp.caller import current_session
+from actas.mcp.existing_server import ProtectedServer
+from actas.mcp.policy import Policy, Rule
+from actas.mcp.policy_guard import step_up
 from actas.mcp.server import MCPOAuthServer
 from actas.mcp.settings import AuditSettings, AuthSettings, DelegationSettings, McpSettings, Settings
 from actas.mcp.tools import Tool, create_delegation_tool
@@ -15,7 +19,12 @@ __all__ = [
     "DelegationSettings",
     "MCPOAuthServer",
     "McpSettings",
+    "Policy",
+    "ProtectedServer",
+    "Rule",
     "Settings",
     "Tool",
     "create_delegation_tool",
+    "current_session",
+    "step_up",
 ]

@@ -11,26 +11,21 @@ from typing import Any, cast
 
 import mcp_types as types
 from mcp.server.auth.middleware.auth_context import auth_context_var
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from opentelemetry import trace
-from starlette.authentication import AuthCredentials
 from starlette.requests import ClientDisconnect
 
-from actas.core import AuditUnavailable, InsufficientScope, Session, UnknownAction
-from actas.mcp.asgi import Message, Receive, Scope, Send, respond
-from actas.mcp.challenge import Challenges, Refusal
+from actas.core import ActasError, Session, UnknownAction
+from actas.mcp.answer import Answer
+from actas.mcp.asgi import Receive, Scope, Send, respond
+from actas.mcp.caller import Exchange, enter, exchange_of
+from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
 from actas.mcp.guard import Guard
-
-_SESSION = "actas.session"
-_REFUSAL = "actas.refusal"
-"""Keys in the ASGI scope: who calls, and what the door has to answer in the SDK's place."""
 
 LIST_HINT = {"ttlMs": 60_000, "cacheScope": "private"}
 """A client may keep its list of tools for a minute, and for nobody else (MCP 2026-07-28, caching)."""
@@ -95,25 +90,11 @@ class McpEndpoint:
         if scope["method"] != "POST":
             await respond(send, 405, [(b"allow", b"POST")], b"")
             return
-        scope[_SESSION] = session
-        user = _sdk_user(session)
-        scope["user"], scope["auth"] = user, AuthCredentials(list(session.scopes))
-        held_back = False
-
-        async def send_or_challenge(message: Message) -> None:
-            nonlocal held_back
-            if held_back:
-                return
-            refusal = cast("Refusal | None", scope.get(_REFUSAL))
-            if refusal is not None and message["type"] == "http.response.start":
-                held_back = True
-                await respond(send, refusal.status, refusal.headers, refusal.body)
-                return
-            await send(message)
-
-        context = auth_context_var.set(user)
+        answer = Answer(send, enter(scope, session, self._challenges))
+        context = auth_context_var.set(scope["user"])
         try:
-            await self._manager.handle_request(scope, receive, send_or_challenge)
+            await self._manager.handle_request(scope, receive, answer)
+            await answer.finish()
         except ClientDisconnect:
             pass  # he left before he had said what he wanted: there is nothing to do, and nobody to tell
         finally:
@@ -122,53 +103,36 @@ class McpEndpoint:
     async def _list_tools(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        listing = self._guard.view(_session_of(context)).listing
+        listing = self._guard.view(_exchange(context).session).listing
         result = {"tools": listing, "resultType": "complete", **LIST_HINT}
         return cast("types.ListToolsResult", result)  # the SDK takes the wire form as well
 
     async def _call_tool(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
+        exchange = _exchange(context)
         arguments: Mapping[str, object] = params.arguments or {}
         try:
-            result = await self._guard.call(_session_of(context), params.name, arguments)
-        except InsufficientScope as error:
-            _scope_of(context)[_REFUSAL] = self._challenges.step_up(error)
-            raise MCPError(types.INVALID_REQUEST, error.message) from error
-        except AuditUnavailable as error:
-            _scope_of(context)[_REFUSAL] = self._challenges.unavailable(error)
-            raise MCPError(types.INTERNAL_ERROR, error.message) from error
-        except UnknownAction as error:
-            raise MCPError(types.INVALID_PARAMS, error.message) from error
+            result = await self._guard.call(exchange.session, params.name, arguments)
+        except ActasError as error:
+            raise _answered(exchange, error) from error
         plain = json.loads(encode(result))  # the SDK looks into it, so fragments will not do
         return cast("types.CallToolResult", plain)  # it takes the wire form as well
 
 
-def _scope_of(context: ServerRequestContext[Any]) -> Scope:
-    return cast("Scope", cast("Any", context.request).scope)  # Any: the SDK types the request as unknown
-
-
-def _session_of(context: ServerRequestContext[Any]) -> Session:
+def _exchange(context: ServerRequestContext[Any]) -> Exchange:
     """Who calls. A request that did not come through the door has no session, and ends here."""
-    return cast("Session", _scope_of(context)[_SESSION])
+    exchange = exchange_of(cast("Any", context.request).scope)  # Any: the SDK types the request as unknown
+    if exchange is None:
+        raise MCPError(types.INVALID_REQUEST, "This server is served through its door only.")
+    return exchange
 
 
-def _sdk_user(session: Session) -> AuthenticatedUser:
-    """The caller as the SDK knows him: it binds its sealed request state to client, issuer and subject.
-
-    It gets no token: nothing in the SDK needs it, so nothing can pass it on.
-    """
-    return AuthenticatedUser(
-        AccessToken.model_construct(
-            token="",
-            client_id=session.client_id or "",
-            scopes=list(session.scopes),
-            expires_at=None,
-            resource=None,
-            subject=session.subject,
-            claims={"iss": session.issuer},
-        )
-    )
+def _answered(exchange: Exchange, error: ActasError) -> MCPError:
+    """What is answered in place of a result: by the door, or by MCP."""
+    if exchange.refuse(error):
+        return MCPError(types.INVALID_REQUEST, error.message)
+    return MCPError(types.INVALID_PARAMS if isinstance(error, UnknownAction) else types.INTERNAL_ERROR, error.message)
 
 
 def traced() -> bool:

@@ -157,7 +157,7 @@ class MCPOAuthServer:
 
         @contextlib.asynccontextmanager
         async def lifespan() -> AsyncGenerator[None]:
-            async with self._open(), sdk.lifespan():
+            async with self.opened(), sdk.lifespan():
                 yield
 
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
@@ -171,7 +171,7 @@ class MCPOAuthServer:
         )
 
     @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncGenerator[None]:
+    async def opened(self) -> AsyncGenerator[None]:
         """Modules and keys are there inside; whatever happens, everything is released."""
         context = self.core_context
         try:
