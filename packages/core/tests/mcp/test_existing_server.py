@@ -1,4 +1,4 @@
-"""The door before an MCPServer that is there already: the unmodified client and raw HTTP, both wires, JSON and streams."""
+"""The door before an MCPServer that is there already: unmodified client and raw HTTP, both wires, JSON and streams."""
 
 import asyncio
 import re

@@ -9,6 +9,8 @@ from actas.mcp.caller import current_session
 from actas.mcp.existing_server import ProtectedServer
 from actas.mcp.policy import Policy, Rule
 from actas.mcp.policy_guard import step_up
+from actas.mcp.prompts import Prompt
+from actas.mcp.resources import Resource, create_delegation_resource
 from actas.mcp.server import MCPOAuthServer
 from actas.mcp.settings import AuditSettings, AuthSettings, DelegationSettings, McpSettings, Settings
 from actas.mcp.tools import Tool, create_delegation_tool
@@ -20,10 +22,13 @@ __all__ = [
     "MCPOAuthServer",
     "McpSettings",
     "Policy",
+    "Prompt",
     "ProtectedServer",
+    "Resource",
     "Rule",
     "Settings",
     "Tool",
+    "create_delegation_resource",
     "create_delegation_tool",
     "current_session",
     "step_up",

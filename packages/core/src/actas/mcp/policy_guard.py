@@ -5,9 +5,7 @@ touches. The SDK's own parsed message is judged, so there is no second reading t
 is carried out; and everything goes through it, on both wires, streamed or not.
 """
 
-import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -32,6 +30,7 @@ from actas.core import (
 from actas.core.authorization import entitled
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.policy import Kind, Policy
+from actas.mcp.subscriptions import counted, listening, while_admitted
 
 _Context = ServerRequestContext[Any, Any]  # Any: the SDK's lifespan result and request, which are not ours
 _Json = dict[str, Any]  # Any: JSON
@@ -78,8 +77,6 @@ _LISTINGS: Final = (
 )
 _BY_METHOD: Final = {listing.method: listing for listing in _LISTINGS}
 _MOST_PAGES: Final = 100
-_LONGEST_STREAM: Final = 3600.0
-"""Seconds after which a client has to listen anew."""
 
 
 class StepUp(MCPError):
@@ -243,26 +240,19 @@ class PolicyGuard:
         if not isinstance(wanted, dict):
             raise MCPError(types.INVALID_PARAMS, "Invalid request parameters")
         wanted = dict(cast("_Json", wanted))
-        scopes: set[str] = set()
+        needed: list[Action] = []
         if isinstance(uris := wanted.get("resourceSubscriptions"), list):
-            asked = [uri for uri in cast("list[object]", uris) if isinstance(uri, str)]
+            asked = counted([uri for uri in cast("list[object]", uris) if isinstance(uri, str)])
             known = [await self._known(session, ctx, call_next, "resource", uri) for uri in asked]
-            wanted["resourceSubscriptions"] = [action.name for action in known if action is not None]
-            scopes.update(*(action.scopes for action in known if action is not None))
+            needed = [action for action in known if action is not None]
+            wanted["resourceSubscriptions"] = [action.name for action in needed]
         changed = replace(ctx, params={**params, "notifications": wanted})
+        ended: HandlerResult = {"resultType": "complete", "_meta": {SUBSCRIPTION_ID_META_KEY: ctx.request_id}}
 
         async def stream() -> HandlerResult:
-            until = asyncio.timeout(max(0.0, min(session.expires_at - time.time(), _LONGEST_STREAM)))
-            try:
-                async with until:
-                    return await call_next(changed)
-            except TimeoutError:
-                if not until.expired():
-                    raise
-            return {"resultType": "complete", "_meta": {SUBSCRIPTION_ID_META_KEY: ctx.request_id}}
+            return await while_admitted(session, lambda: call_next(changed), ended)
 
-        action = Action(name=ctx.method, description="", scopes=frozenset(scopes), timeout=_LONGEST_STREAM + 60)
-        return await self._carry_out(exchange, action, "subscription", stream)
+        return await self._carry_out(exchange, listening(needed), "subscription", stream)
 
 
 def _target(method: str, params: Mapping[str, Any]) -> tuple[Kind, object]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mcp.server.subscriptions import ResourceUpdated
+
 from actas.core import (
     Audit,
     AuditSink,
@@ -26,6 +28,8 @@ from actas.mcp.entrance import Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.listener import Listener, listen, wait_for_signal
 from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.prompts import Prompt
+from actas.mcp.resources import Resource
 from actas.mcp.schema import validate_parameters
 from actas.mcp.settings import Settings
 from actas.mcp.short_way import ShortWay
@@ -85,6 +89,7 @@ class MCPOAuthServer:
         self._sealed = False
         self._released = False
         self._running: Listener | None = None
+        self._end_streams: Callable[[], None] = _nothing
         for module in made.modules:
             self.register_delegation_module(
                 module.name, assembly.created(module), prefix=module.prefix, tools=module.tools
@@ -115,6 +120,24 @@ class MCPOAuthServer:
         """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
         self._unsealed()
         self._guard.add(tools)
+
+    def register_resource(self, resource: Resource) -> None:
+        """Add one resource, or a template of some, before the server starts.
+
+        Raises:
+            ConfigurationError: its URI or name is taken, or the server has been started.
+        """
+        self._unsealed()
+        self._guard.resources.add([resource])
+
+    def register_prompt(self, prompt: Prompt) -> None:
+        """Add one prompt, before the server starts. Raises ConfigurationError where its name is taken."""
+        self._unsealed()
+        self._guard.prompts.add([prompt])
+
+    async def resource_updated(self, uri: str) -> None:
+        """Tell everybody who listens to ``uri``, and may, that it has changed."""
+        await self._guard.resources.bus.publish(ResourceUpdated(uri))
 
     def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
@@ -148,6 +171,7 @@ class MCPOAuthServer:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
         )
+        self._end_streams = sdk.end_streams
         # Spans are made on the SDK's way; whoever traces gets all of them.
         endpoint: Endpoint = (
             sdk
@@ -230,6 +254,7 @@ class MCPOAuthServer:
         """Stop listening, let running calls finish, release everything. May be called twice."""
         running, self._running = self._running, None
         if running is not None:
+            self._end_streams()
             await running.stop()
 
     def run(self) -> None:
@@ -251,3 +276,7 @@ class MCPOAuthServer:
             raise ConfigurationError(
                 "modules and tools are registered before the server starts: what callers see is fixed then"
             )
+
+
+def _nothing() -> None:
+    """There are no streams yet."""
