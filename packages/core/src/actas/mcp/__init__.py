@@ -5,11 +5,13 @@ What is listed here is public. The way of a request: :mod:`actas.mcp.door` (who 
 :mod:`actas.core.pipeline` (carry it out as him).
 """
 
-from actas.mcp.caller import current_session
+from actas.mcp.caller import current_pipeline, current_session
 from actas.mcp.existing_server import ProtectedServer
+from actas.mcp.middleware import DoorMiddleware
 from actas.mcp.policy import Policy, Rule
 from actas.mcp.policy_guard import step_up
 from actas.mcp.prompts import Prompt
+from actas.mcp.requirement import requires
 from actas.mcp.resources import Resource, create_delegation_resource
 from actas.mcp.server import MCPOAuthServer
 from actas.mcp.settings import AuditSettings, AuthSettings, DelegationSettings, McpSettings, Settings
@@ -19,6 +21,7 @@ __all__ = [
     "AuditSettings",
     "AuthSettings",
     "DelegationSettings",
+    "DoorMiddleware",
     "MCPOAuthServer",
     "McpSettings",
     "Policy",
@@ -30,6 +33,8 @@ __all__ = [
     "Tool",
     "create_delegation_resource",
     "create_delegation_tool",
+    "current_pipeline",
     "current_session",
+    "requires",
     "step_up",
 ]

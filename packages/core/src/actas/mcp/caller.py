@@ -7,9 +7,18 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.authentication import AuthCredentials
 
-from actas.core import ActasError, AuditUnavailable, InsufficientScope, Session
+from actas.core import (
+    ActasError,
+    AuditUnavailable,
+    AuthenticationError,
+    InsufficientScope,
+    Pipeline,
+    Session,
+    SessionExpired,
+)
 from actas.mcp.asgi import Scope
 from actas.mcp.challenge import Challenges, Refusal
+from actas.oauth.reasons import Reason
 
 _EXCHANGE = "actas.exchange"
 
@@ -20,20 +29,29 @@ class Exchange:
 
     session: Session
     challenges: Challenges
+    pipeline: Pipeline
     refusal: Refusal | None = None
     """What the door has to answer in the application's place."""
+    error: ActasError | None = None
+    """Why."""
     decided: bool = False
     """Whether what was asked for has been allowed: from then on the application's own words may go out."""
 
     def refuse(self, error: ActasError) -> bool:
-        """Answer ``error`` in the application's place, if it is the door's to answer: a step-up, or no minutes."""
+        """Answer ``error`` in the application's place, if it is the door's to answer.
+
+        That is a step-up, a token that has run out meanwhile, or minutes that cannot be kept.
+        """
         match error:
             case InsufficientScope():
                 self.refusal = self.challenges.step_up(error)
+            case SessionExpired():
+                self.refusal = self.challenges.invalid_token(AuthenticationError(Reason.EXPIRED))
             case AuditUnavailable():
                 self.refusal = self.challenges.unavailable(error)
             case _:
                 return False
+        self.error = error
         return True
 
 
@@ -47,9 +65,9 @@ class _HasRequest(Protocol):
     def request_context(self) -> object: ...
 
 
-def enter(scope: Scope, session: Session, challenges: Challenges) -> Exchange:
+def enter(scope: Scope, session: Session, challenges: Challenges, pipeline: Pipeline) -> Exchange:
     """Put the caller into ``scope``: for :func:`current_session`, for Starlette, and for the MCP SDK."""
-    exchange = scope[_EXCHANGE] = Exchange(session, challenges)
+    exchange = scope[_EXCHANGE] = Exchange(session, challenges, pipeline)
     scope["user"], scope["auth"] = sdk_user(session), AuthCredentials(list(session.scopes))
     return exchange
 
@@ -68,12 +86,21 @@ def current_session(of: _HasScope | _HasRequest) -> Session:
     Raises:
         LookupError: the request did not come through the door, and nobody is known.
     """
+    return _exchange(of).session
+
+
+def current_pipeline(of: _HasScope | _HasRequest) -> Pipeline:
+    """The pipeline, to delegate with as :func:`current_session`. Raises LookupError as that does."""
+    return _exchange(of).pipeline
+
+
+def _exchange(of: _HasScope | _HasRequest) -> Exchange:
     request = of if hasattr(of, "scope") else getattr(getattr(of, "request_context", None), "request", None)
     scope = cast("Scope | None", getattr(request, "scope", None))
     exchange = None if scope is None else exchange_of(scope)
     if exchange is None:
         raise LookupError("this request did not come through the door: it has no session")
-    return exchange.session
+    return exchange
 
 
 def sdk_user(session: Session) -> AuthenticatedUser:

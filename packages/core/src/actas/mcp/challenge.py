@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from actas.core import AuditUnavailable, AuthenticationError, InsufficientScope, SessionRejected
+from actas.core import AuditUnavailable, AuthenticationError, AuthorizationError, InsufficientScope
 from actas.mcp.asgi import Headers
 
 
@@ -43,7 +43,7 @@ class Challenges:
             error.message,
         )
 
-    def rejected(self, error: SessionRejected) -> Refusal:
+    def rejected(self, error: AuthorizationError) -> Refusal:
         """403 without a challenge: another token of the same user would not help."""
         return self._refuse(403, None, error.code, error.message)
 

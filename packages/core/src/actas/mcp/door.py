@@ -19,6 +19,7 @@ from actas.core.pipeline import request_id
 from actas.mcp.asgi import Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
 from actas.mcp.entrance import Entrance
+from actas.mcp.metadata import send_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Door:
             if scope["path"] == self._path:
                 await self._enter(scope, receive, send)
             elif scope["path"] == self._metadata_path:
-                await self._send_metadata(scope, send)
+                await send_metadata(scope, send, self._metadata)
             else:
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"Not found\n")
         elif scope["type"] == "lifespan":
@@ -82,18 +83,6 @@ class Door:
             await respond(send, refusal.status, refusal.headers, refusal.body)
         finally:
             request_id.reset(context)
-
-    async def _send_metadata(self, scope: Scope, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
-            return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(self._metadata)),
-            (b"cache-control", b"max-age=300"),
-            (b"access-control-allow-origin", b"*"),
-        ]
-        await respond(send, 200, headers, self._metadata if scope["method"] == "GET" else b"")
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -47,6 +47,7 @@ class McpEndpoint:
         max_body_bytes: int,
     ) -> None:
         self._challenges = challenges
+        self._pipeline = guard.pipeline
         server = GuardedServer(
             name,
             version=version,
@@ -87,7 +88,7 @@ class McpEndpoint:
         if scope["method"] != "POST":
             await respond(send, 405, [(b"allow", b"POST")], b"")
             return
-        answer = Answer(send, enter(scope, session, self._challenges))
+        answer = Answer(send, enter(scope, session, self._challenges, self._pipeline))
         context = auth_context_var.set(scope["user"])
         try:
             await self._manager.handle_request(scope, receive, answer)

@@ -48,7 +48,7 @@ class ProtectedServer:
     Args:
         server: its own authentication must be off. It may be the SDK's low-level ``Server``.
         configuration: a file's path, the content of one, or :class:`Settings`. Delegation modules in it are there
-            for the server's own tools: ``app.core_context.pipeline.delegate(current_session(ctx), …)``.
+            for the server's own tools: ``current_pipeline(ctx).delegate(current_session(ctx), …)``.
         policy: who may use what.
         json_response, stateless: as ``MCPServer.streamable_http_app`` has them.
         event_store: to resume streams from, likewise.
@@ -135,7 +135,7 @@ class ProtectedServer:
         )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
-        answer = Answer(send, enter(scope, session, self._challenges))
+        answer = Answer(send, enter(scope, session, self._challenges, self.core_context.pipeline))
         user, caller = auth_context_var.set(scope["user"]), _caller.set(session)
         try:
             async with _until(session if scope["method"] == "GET" else None):

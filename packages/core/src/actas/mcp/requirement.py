@@ -1,0 +1,47 @@
+"""What one route of a web application asks of its caller."""
+
+import time
+from collections.abc import Iterable
+
+from starlette.requests import Request
+
+from actas.core import Action, AuthorizationError, Session
+from actas.core.authorization import authorize
+from actas.mcp.caller import current_session, exchange_of
+
+
+class Requirement:
+    """Lets a request pass, or makes the door refuse it; made by :func:`requires`."""
+
+    def __init__(self, action: Action) -> None:
+        self._action = action
+
+    async def __call__(self, request: Request) -> Session:
+        """The caller's session.
+
+        Raises:
+            AuthorizationError: he may not. The door answers it: HTTP 403, with a challenge where a scope is missing.
+            LookupError: the request did not come through the door, as on a public path.
+        """
+        session = current_session(request)
+        try:
+            authorize(session, self._action, now=time.time())
+        except AuthorizationError as error:
+            exchange = exchange_of(request.scope)
+            if exchange is not None and not exchange.refuse(error):
+                exchange.refusal, exchange.error = exchange.challenges.rejected(error), error
+            raise
+        return session
+
+
+def requires(permission: str | None = None, scopes: Iterable[str] = ()) -> Requirement:
+    """What a route asks for.
+
+    In FastAPI it is a dependency, ``Annotated[Session, Depends(requires("orders:read"))]``; in Starlette it is called:
+    ``session = await ORDERS(request)``.
+
+    Args:
+        permission: whoever lacks it is answered 403. None: every admitted session has it.
+        scopes: whoever lacks one is answered 403 with a challenge that names all of them, to step up from.
+    """
+    return Requirement(Action(name="route", description="", permission=permission, scopes=frozenset(scopes)))
