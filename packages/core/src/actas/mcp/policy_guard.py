@@ -16,20 +16,10 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from actas.core import (
-    ActasError,
-    Action,
-    AuditUnavailable,
-    InsufficientScope,
-    Outcome,
-    PermissionDenied,
-    Pipeline,
-    Session,
-    UnknownAction,
-)
-from actas.core.authorization import entitled
+from actas.core import ActasError, Action, InsufficientScope, Pipeline, Session
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.policy import Kind, Policy
+from actas.mcp.ruling import Ruling, StepUp, answered
 from actas.mcp.subscriptions import counted, listening, while_admitted
 
 _Context = ServerRequestContext[Any, Any]  # Any: the SDK's lifespan result and request, which are not ours
@@ -79,15 +69,6 @@ _BY_METHOD: Final = {listing.method: listing for listing in _LISTINGS}
 _MOST_PAGES: Final = 100
 
 
-class StepUp(MCPError):
-    """An :class:`InsufficientScope` in a form that ``MCPServer`` lets through; made by :func:`step_up`."""
-
-    def __init__(self, error: InsufficientScope) -> None:
-        scope = " ".join(sorted(error.scopes))
-        super().__init__(types.INVALID_REQUEST, error.message, {"error": error.code, "scope": scope})
-        self.insufficient = error
-
-
 @contextlib.contextmanager
 def step_up() -> Generator[None]:
     """Inside, an InsufficientScope becomes the HTTP 403 that a client steps up from.
@@ -101,19 +82,6 @@ def step_up() -> Generator[None]:
         raise StepUp(error) from None
 
 
-class ServerFailed(ActasError):
-    """The protected server answered with an error of its own, which its caller was given as it is."""
-
-    code = "server_failed"
-    default_message = "The server behind the door answered with an error."
-    outcome = Outcome.FAILED
-
-    def __init__(self, *, result: HandlerResult = None, error: Exception | None = None) -> None:
-        super().__init__(detail="an error result" if error is None else type(error).__name__)
-        self.result = result
-        self.error = error
-
-
 class PolicyGuard:
     """Judges every message of one server.
 
@@ -124,14 +92,9 @@ class PolicyGuard:
     """
 
     def __init__(self, policy: Policy, pipeline: Pipeline, has_tool: Callable[[str], bool] | None) -> None:
-        self._policy = policy
-        self._pipeline = pipeline
+        self._ruling = Ruling(policy, pipeline)
         self._has_tool = has_tool
-
-    def sees(self, session: Session, kind: Kind, name: str) -> Action | None:
-        """What ``name`` needs, if the policy lets ``session`` know of it; the server may still not have it."""
-        action = self._policy.action(kind, name)
-        return action if action is not None and entitled(session, action) else None
+        self.sees = self._ruling.sees
 
     async def __call__(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
         """Judge one message, and let it through to the server or not."""
@@ -140,14 +103,8 @@ class PolicyGuard:
             raise MCPError(types.INVALID_REQUEST, "This server is served through its door only.")
         try:
             return await self._judge(exchange, ctx, call_next)
-        except InsufficientScope as error:
-            exchange.refuse(error)
-            raise StepUp(error) from None
-        except AuditUnavailable as error:
-            exchange.refuse(error)
-            raise MCPError(types.INTERNAL_ERROR, error.message) from None
         except ActasError as error:
-            raise MCPError(types.INVALID_REQUEST, error.message, {"error": error.code}) from None
+            raise answered(exchange, error) from None
         finally:
             exchange.decided = True
 
@@ -165,7 +122,7 @@ class PolicyGuard:
             raise MCPError(types.INVALID_PARAMS, "Invalid request parameters")
         action = await self._known(exchange.session, ctx, call_next, kind, name)
         if action is None:
-            raise await self._unknown(exchange.session, method, kind, name)
+            raise await self._ruling.unknown(exchange.session, method, kind, name)
         return await self._carry_out(exchange, action, kind, lambda: call_next(ctx))
 
     def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
@@ -194,40 +151,10 @@ class PolicyGuard:
                 there = there or known == name or (listing.name == "uriTemplate" and _matches(known, name))
         return action if there else None
 
-    async def _unknown(self, session: Session, method: str, kind: Kind, name: str) -> MCPError:
-        """The same for what is hidden, what no rule allows and what is not there; the minutes tell them apart."""
-        hidden = self._policy.action(kind, name)
-        error: ActasError = UnknownAction(detail="no rule of the policy fits it, or the server does not have it")
-        if hidden is not None and not entitled(session, hidden):
-            error = PermissionDenied(detail=f"needs the permission {hidden.permission}")
-        await self._pipeline.refuse(session, method, error, tool=name, source=kind)
-        if kind == "method":
-            return MCPError(types.METHOD_NOT_FOUND, "Method not found", name)
-        data = {"uri": name} if kind == "resource" else None
-        return MCPError(types.INVALID_PARAMS, f"Unknown {kind}. List the {kind}s to see what there is.", data)
-
     async def _carry_out(
         self, exchange: Exchange, action: Action, source: str, work: Callable[[], Awaitable[HandlerResult]]
     ) -> HandlerResult:
-        async def step(_: object) -> object:
-            exchange.decided = True
-            try:
-                result = await work()
-            except StepUp as error:
-                raise error.insufficient from None
-            except Exception as error:
-                raise ServerFailed(error=error) from None
-            if isinstance(result, dict) and result.get("isError") is True:
-                raise ServerFailed(result=result)
-            return result
-
-        try:
-            done = await self._pipeline.call(exchange.session, action, {}, step, source=source)
-        except ServerFailed as failure:
-            if failure.error is not None:
-                raise failure.error from None
-            return failure.result
-        result = cast("HandlerResult", done.data)
+        result = await self._ruling.carry_out(exchange, action, source, work)
         return _private(result) if isinstance(result, dict) else result
 
     async def _listen(self, exchange: Exchange, ctx: _Context, call_next: CallNext) -> HandlerResult:

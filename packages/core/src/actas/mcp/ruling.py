@@ -1,0 +1,126 @@
+"""What a policy comes to for one call: seen or not, allowed or not, carried out on the one road."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from actas.core import (
+    ActasError,
+    Action,
+    AuditUnavailable,
+    InsufficientScope,
+    Outcome,
+    PermissionDenied,
+    Pipeline,
+    Session,
+    UnknownAction,
+)
+from actas.core.authorization import entitled
+from actas.mcp.caller import Exchange
+from actas.mcp.policy import Kind, Policy
+
+_Result = TypeVar("_Result")
+
+
+class StepUp(MCPError):
+    """An :class:`InsufficientScope` in a form that an MCP server lets through."""
+
+    def __init__(self, error: InsufficientScope) -> None:
+        scope = " ".join(sorted(error.scopes))
+        super().__init__(types.INVALID_REQUEST, error.message, {"error": error.code, "scope": scope})
+        self.insufficient = error
+
+
+class ServerFailed(ActasError):
+    """The protected server answered with an error of its own, which its caller was given as it is."""
+
+    code = "server_failed"
+    default_message = "The server behind the door answered with an error."
+    outcome = Outcome.FAILED
+
+    def __init__(self, *, result: object = None, error: Exception | None = None) -> None:
+        super().__init__(detail="an error result" if error is None else type(error).__name__)
+        self.result = result
+        self.error = error
+
+
+class Ruling:
+    """Applies a policy.
+
+    Args:
+        policy: the rules.
+        pipeline: the road that every call takes: authorised anew, within its time, recorded.
+    """
+
+    def __init__(self, policy: Policy, pipeline: Pipeline) -> None:
+        self._policy = policy
+        self._pipeline = pipeline
+
+    def sees(self, session: Session, kind: Kind, name: str) -> Action | None:
+        """What ``name`` needs, if the policy lets ``session`` know of it; the server may still not have it."""
+        action = self._policy.action(kind, name)
+        return action if action is not None and entitled(session, action) else None
+
+    async def unknown(self, session: Session, method: str, kind: Kind, name: str) -> MCPError:
+        """The same for what is hidden, what no rule allows and what is not there; the minutes tell them apart."""
+        hidden = self._policy.action(kind, name)
+        error: ActasError = UnknownAction(detail="no rule of the policy fits it, or the server does not have it")
+        if hidden is not None and not entitled(session, hidden):
+            error = PermissionDenied(detail=f"needs the permission {hidden.permission}")
+        await self._pipeline.refuse(session, method, error, tool=name, source=kind)
+        if kind == "method":
+            return MCPError(types.METHOD_NOT_FOUND, "Method not found", name)
+        data = {"uri": name} if kind == "resource" else None
+        return MCPError(types.INVALID_PARAMS, f"Unknown {kind}. List the {kind}s to see what there is.", data)
+
+    async def carry_out(
+        self, exchange: Exchange, action: Action, source: str, work: Callable[[], Awaitable[_Result]]
+    ) -> _Result:
+        """Let the server do its ``work``, and hand on what came of it, an error of its own included.
+
+        Raises:
+            ActasError: it may not be done, or not be recorded, or took too long.
+        """
+
+        async def step(_: object) -> object:
+            exchange.decided = True
+            try:
+                result = await work()
+            except Exception as error:
+                insufficient = _insufficient(error)
+                raise ServerFailed(error=error) if insufficient is None else insufficient from None
+            if isinstance(result, dict) and result.get("isError") is True:
+                raise ServerFailed(result=result)
+            return result
+
+        try:
+            done = await self._pipeline.call(exchange.session, action, {}, step, source=source)
+        except ServerFailed as failure:
+            if failure.error is not None:
+                raise failure.error from None
+            return cast("_Result", failure.result)
+        return cast("_Result", done.data)
+
+
+def answered(exchange: Exchange, error: ActasError) -> MCPError:
+    """What is answered to ``error``: by the door in the server's place, or by MCP."""
+    exchange.refuse(error)
+    if isinstance(error, InsufficientScope):
+        return StepUp(error)
+    code = types.INTERNAL_ERROR if isinstance(error, AuditUnavailable) else types.INVALID_REQUEST
+    return MCPError(code, error.message, {"error": error.code})
+
+
+def _insufficient(error: BaseException | None) -> InsufficientScope | None:
+    """The InsufficientScope that ``error`` is, carries or was raised from."""
+    for _ in range(10):  # a chain can be a ring
+        if error is None:
+            return None
+        if isinstance(error, StepUp):
+            return error.insufficient
+        if isinstance(error, InsufficientScope):
+            return error
+        error = error.__cause__
+    return None
