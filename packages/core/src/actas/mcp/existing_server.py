@@ -106,14 +106,19 @@ class ProtectedServer:
         lookup = self._manager.app.get_tool_input_schema
         # Who lists tools in a way of his own may have others than this finds.
         sure = isinstance(server, MCPServer) and type(server).list_tools is MCPServer.list_tools
-        has_tool = (lambda name: lookup(name) is not None) if sure and lookup is not None else None
-        guard = PolicyGuard(policy, self.core_context.pipeline, has_tool)
+
+        def has_tool(name: str) -> bool:
+            return lookup is not None and lookup(name) is not None
+
+        guard = PolicyGuard(policy, self.core_context.pipeline, has_tool if sure and lookup is not None else None)
         server.middleware.insert(0, guard)
+
+        def seen_schema(name: str) -> Mapping[str, Any] | None:
+            return None if lookup is None or guard.sees(_caller.get(), "tool", name) is None else lookup(name)
+
         if lookup is not None:
             # The SDK compares Mcp-Param-* headers before its middleware runs: not for what the caller may not see.
-            self._manager.app.get_tool_input_schema = lambda name: (
-                lookup(name) if guard.sees(_caller.get(), "tool", name) else None
-            )
+            self._manager.app.get_tool_input_schema = seen_schema
 
     def _made_door(self, resource: str, policy: Policy) -> Door:
         settings, context = self._ours.settings, self.core_context

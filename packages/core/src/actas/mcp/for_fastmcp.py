@@ -26,7 +26,7 @@ from actas.mcp.asgi import ASGIApp, Receive, Scope, Send
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.middleware import DoorMiddleware
 from actas.mcp.policy import Kind, Policy
-from actas.mcp.ruling import Ruling, answered
+from actas.mcp.ruling import Ruling, answered, completed
 from actas.mcp.settings import Settings
 from actas.mcp.subscriptions import counted, listening, while_admitted
 
@@ -91,9 +91,11 @@ class _Door(DoorMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            server = scope["app"].state.fastmcp_server
-            if self._policy not in server.middleware:
+            state = scope["app"].state
+            if self._policy not in state.fastmcp_server.middleware:
                 raise ConfigurationError("FastMCP(…, middleware=[door.policy]) is missing: nothing applies the policy")
+            if state.transport_type != "streamable-http":
+                raise ConfigurationError("only FastMCP's streamable HTTP is protected: serve mcp.http_app()")
         await super().__call__(scope, receive, send)
 
 
@@ -236,10 +238,6 @@ def _target(method: str, message: Any) -> tuple[Kind, object]:
         case "resources/subscribe" | "resources/unsubscribe":
             return "resource", message.get("uri")
         case "completion/complete":
-            ref = message.get("ref")
-            ref = cast("Mapping[str, Any]", ref) if isinstance(ref, Mapping) else {}
-            if ref.get("type") == "ref/resource":
-                return "resource", ref.get("uri")
-            return "prompt", ref.get("name") if ref.get("type") == "ref/prompt" else None
+            return completed(message.get("ref"))
         case _:
             return "method", method

@@ -158,7 +158,7 @@ async def _answered(exchange: Exchange, work: Awaitable[_Result]) -> _Result:
     try:
         result = await work
         # The SDK looks into it, so fragments will not do.
-        return cast("_Result", json.loads(encode(result))) if isinstance(result, dict) else result
+        return cast("_Result", json.loads(encode(cast("object", result)))) if isinstance(result, dict) else result
     except ActasError as error:
         raise _error(exchange, error) from error
     except (TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from actas.core import ActasError, Action, InsufficientScope, Pipeline, Session
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.policy import Kind, Policy
-from actas.mcp.ruling import Ruling, StepUp, answered
+from actas.mcp.ruling import Ruling, StepUp, answered, completed
 from actas.mcp.subscriptions import counted, listening, while_admitted
 
 _Context = ServerRequestContext[Any, Any]  # Any: the SDK's lifespan result and request, which are not ours
@@ -98,7 +98,7 @@ class PolicyGuard:
 
     async def __call__(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
         """Judge one message, and let it through to the server or not."""
-        exchange = None if ctx.request is None else exchange_of(cast("Any", ctx.request).scope)
+        exchange = None if ctx.request is None else exchange_of(ctx.request.scope)
         if exchange is None:
             raise MCPError(types.INVALID_REQUEST, "This server is served through its door only.")
         try:
@@ -188,15 +188,7 @@ def _target(method: str, params: Mapping[str, Any]) -> tuple[Kind, object]:
         kind, key = _NAMED[method]
         return kind, params.get(key)
     if method == "completion/complete":
-        ref = params.get("ref")
-        ref = cast("_Json", ref) if isinstance(ref, dict) else {}
-        match ref.get("type"):
-            case "ref/prompt":
-                return "prompt", ref.get("name")
-            case "ref/resource":
-                return "resource", ref.get("uri")
-            case _:
-                return "prompt", None
+        return completed(params.get("ref"))
     return "method", method
 
 

@@ -1,6 +1,6 @@
 """What a policy comes to for one call: seen or not, allowed or not, carried out on the one road."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
 import mcp_types as types
@@ -9,8 +9,9 @@ from mcp.shared.exceptions import MCPError
 from actas.core import (
     ActasError,
     Action,
-    AuditUnavailable,
+    AuthorizationError,
     InsufficientScope,
+    InvalidParameters,
     Outcome,
     PermissionDenied,
     Pipeline,
@@ -91,9 +92,9 @@ class Ruling:
             except Exception as error:
                 insufficient = _insufficient(error)
                 raise ServerFailed(error=error) if insufficient is None else insufficient from None
-            if isinstance(result, dict) and result.get("isError") is True:
-                raise ServerFailed(result=result)
-            return result
+            if isinstance(result, dict) and cast("dict[str, object]", result).get("isError") is True:
+                raise ServerFailed(result=cast("object", result))
+            return cast("object", result)
 
         try:
             done = await self._pipeline.call(exchange.session, action, {}, step, source=source)
@@ -109,8 +110,21 @@ def answered(exchange: Exchange, error: ActasError) -> MCPError:
     exchange.refuse(error)
     if isinstance(error, InsufficientScope):
         return StepUp(error)
-    code = types.INTERNAL_ERROR if isinstance(error, AuditUnavailable) else types.INVALID_REQUEST
+    code = types.INVALID_REQUEST if isinstance(error, AuthorizationError) else types.INTERNAL_ERROR
+    code = types.INVALID_PARAMS if isinstance(error, InvalidParameters) else code
     return MCPError(code, error.message, {"error": error.code})
+
+
+def completed(ref: object) -> tuple[Kind, object]:
+    """What a ``completion/complete`` is about, by its ``ref``."""
+    named: Mapping[str, object] = cast("Mapping[str, object]", ref) if isinstance(ref, Mapping) else {}
+    match named.get("type"):
+        case "ref/prompt":
+            return "prompt", named.get("name")
+        case "ref/resource":
+            return "resource", named.get("uri")
+        case _:
+            return "prompt", None
 
 
 def _insufficient(error: BaseException | None) -> InsufficientScope | None:
