@@ -21,8 +21,10 @@ ROOT = Path(__file__).parent
 TOOLS = ROOT / "tools"
 CORE = ROOT / "packages" / "core"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
-EXTRAS = ",".join(["demo", *(name.removeprefix("delegation-") for name in PACKAGES if name != "core")])
-EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PACKAGES if name != "core")]
+PLUGINS = [name for name in PACKAGES if name != "core"]
+"""``delegation-sql``, ``policy-cedar``: imported as ``actas.delegation.sql``, an extra by the last part."""
+EXTRAS = ",".join(["demo", *(name.partition("-")[2] for name in PLUGINS)])
+EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
@@ -107,7 +109,7 @@ def wheels(session: nox.Session) -> None:
     session.run("uv", "pip", "check", "-q", "-p", python)
     with session.chdir(house.parent):
         everything = ["actas.core", "actas.http", "actas.oauth", "actas.mcp", "actas.cli", "actas.testing"]
-        everything += [f"actas.delegation.{name.removeprefix('delegation-')}" for name in PACKAGES if name != "core"]
+        everything += [f"actas.{name.replace('-', '.', 1)}" for name in PLUGINS]
         session.run(python, "-I", str(TOOLS / "import_everything.py"), *everything, "--installed", external=True)
         options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
         for package in PACKAGES:

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+SHARED = ("delegation", "policy")
+"""Namespaces inside of ``actas``: each holds one package of each plug-in of that kind."""
 
 
 def main() -> int:
@@ -21,11 +23,11 @@ def main() -> int:
         expected = "actas" if project.name == "core" else f"actas-{project.name}"
         problems += [] if name == expected else [f"{project.name}: the distribution is {name}, not {expected}"]
         problems += [] if (project / "LICENSE").exists() else [f"{project.name}: no LICENSE"]
-        for namespace in (project / "src/actas", project / "src/actas/delegation"):
+        for namespace in (project / "src/actas", *(project / "src/actas" / name for name in SHARED)):
             if (namespace / "__init__.py").exists():
                 problems.append(f"{namespace.relative_to(ROOT)}/__init__.py breaks the namespace: delete it")
             for folder in namespace.glob("*/"):
-                if folder.name in ("delegation", "__pycache__") or not any(folder.rglob("*.py")):
+                if folder.name in (*SHARED, "__pycache__") or not any(folder.rglob("*.py")):
                     continue
                 packages.add(".".join(folder.relative_to(project / "src").parts))
                 wanted = ("__init__.py", "py.typed")
@@ -43,9 +45,10 @@ def main() -> int:
     }
     told["containers of importlinter's layers"] = (layered, packages)
     contracts = {contract["id"]: contract for contract in tool["importlinter"]["contracts"]}
-    plug_ins = {package for package in packages if package.startswith("actas.delegation.")}
+    plug_ins = {package for package in packages if package.count(".") > 1}
     apart = packages - {"actas.testing"}
-    told["importlinter contract packages"] = (contracts["packages"]["layers"], apart)
+    layers = [package for layer in contracts["packages"]["layers"] for package in layer.split(" | ")]
+    told["importlinter contract packages"] = (layers, apart)
     told["importlinter contract plug-ins, forbidden_modules"] = (contracts["plug-ins"]["forbidden_modules"], plug_ins)
     told["importlinter contract plug-ins, source_modules"] = (contracts["plug-ins"]["source_modules"], apart - plug_ins)
     told["importlinter contract testing, source_modules"] = (contracts["testing"]["source_modules"], apart)

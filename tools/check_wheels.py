@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 ROOT = Path(__file__).parent.parent
-NAMESPACE = ("actas/__init__.py", "actas/delegation/__init__.py")
+NAMESPACE = ("actas/__init__.py", "actas/delegation/__init__.py", "actas/policy/__init__.py")
 
 
 def check(project: Path, house: Path, owners: Counter[str]) -> list[str]:

@@ -21,7 +21,8 @@ from actas.core import (
     UnknownAction,
 )
 from actas.mcp import MCPOAuthServer, create_delegation_tool
-from actas.testing.postgres import DebianPostgres, ServerMissing
+from actas.testing.missing import ServerMissing
+from actas.testing.postgres import DebianPostgres
 
 pytestmark = pytest.mark.anyio
 

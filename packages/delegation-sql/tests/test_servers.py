@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from actas.testing import postgres
-from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer, ServerMissing
+from actas.testing.missing import ServerMissing
+from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -15,7 +15,8 @@ from actas.core import (
     SessionExpired,
     SessionRejected,
 )
-from actas.core.authorization import authorize, entitled
+from actas.core.authority import Authority
+from actas.core.authorization import entitled
 
 ALICE = Session(
     issuer="i",
@@ -115,7 +116,7 @@ def test_a_tool_is_hidden_by_permission_and_never_by_scope() -> None:
 
 
 def test_whoever_has_all_that_is_needed_may() -> None:
-    authorize(ALICE, READ, now=1999.0)
+    Authority().authorize(ALICE, READ, now=1999.0)
 
 
 def test_the_reasons_to_refuse_are_looked_at_in_a_fixed_order() -> None:
@@ -127,24 +128,24 @@ def test_the_reasons_to_refuse_are_looked_at_in_a_fixed_order() -> None:
         (replace(bare, permissions=ALICE.permissions), 1000.0, InsufficientScope),
     ):
         with pytest.raises(expected):
-            authorize(session, READ, now=now)
+            Authority().authorize(session, READ, now=now)
 
 
 @pytest.mark.parametrize("expires_at", [1000.0, 999.0, 0.0, -1.0, float("nan"), float("-inf")])
 def test_a_token_that_ran_out_is_refused_also_where_its_expiry_is_no_number(expires_at: float) -> None:
     with pytest.raises(SessionExpired):
-        authorize(replace(ALICE, expires_at=expires_at), READ, now=1000.0)
+        Authority().authorize(replace(ALICE, expires_at=expires_at), READ, now=1000.0)
 
 
 def test_the_missing_permission_is_in_the_private_detail_only() -> None:
     with pytest.raises(PermissionDenied) as caught:
-        authorize(replace(ALICE, permissions=frozenset()), READ, now=0)
+        Authority().authorize(replace(ALICE, permissions=frozenset()), READ, now=0)
     assert "sql:read" not in str(caught.value)
     assert "sql:read" in str(caught.value.detail)
 
 
 def test_the_reason_of_a_rejection_is_private() -> None:
     with pytest.raises(SessionRejected) as caught:
-        authorize(REJECTED, READ, now=0)
+        Authority().authorize(REJECTED, READ, now=0)
     assert "no role is mapped" not in str(caught.value)
     assert caught.value.detail == "no role is mapped"

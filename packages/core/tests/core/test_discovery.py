@@ -14,7 +14,6 @@ from actas.core import discovery
 from actas.core.discovery import Plugins, load
 from actas.core.errors import PluginError
 
-SOURCES = Path(__file__).parent / "plugins"
 DRIVER = """
 import json, sys
 from actas.core.discovery import installed, load
@@ -28,47 +27,6 @@ print(json.dumps({"result": result, "imported": sorted(m for m in sys.modules if
 """
 
 Installer = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of all dummy distributions, and of a second version of one; wheels come here too."""
-    root = tmp_path_factory.mktemp("dummies")
-    shutil.copytree(SOURCES, root, dirs_exist_ok=True)
-    newer = Path(shutil.copytree(root / "dummy-greet", root / "dummy-greet-2"))
-    project = newer / "pyproject.toml"
-    text = project.read_text().replace('version = "1.0"', 'version = "2.0"')
-    project.write_text(text.replace('"dummy_greet"', '"dummy_greet:elsewhere"'))
-    return root
-
-
-@pytest.fixture
-def install(house: Path, tmp_path: Path) -> Installer:
-    """Installs distributions into one folder; gives that folder."""
-
-    def into(*distributions: str, folder: str = "site") -> Path:
-        wheels = [str(_wheel(house, distribution)) for distribution in distributions]
-        site = tmp_path / folder
-        # Copies, not links: a test that damages its files must not damage the cache.
-        options = ("--no-deps", "--offline", "--link-mode", "copy", "--target", str(site))
-        _run("uv", "pip", "install", *options, *wheels)
-        return site
-
-    return into
-
-
-def _wheel(house: Path, distribution: str) -> Path:
-    target = house / "wheels" / distribution
-    if not target.exists():
-        _run("hatchling", "build", "-t", "wheel", "-d", str(target), cwd=house / distribution)
-    (wheel,) = target.glob("*.whl")
-    return wheel
-
-
-def _run(module: str, *arguments: str, cwd: Path | None = None) -> None:
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def evaluate(expression: str, *path: Path) -> dict[str, object]:
@@ -107,6 +65,11 @@ def test_a_plug_in_offers_an_audit_sink_and_a_secret_provider(install: Installer
         ")(load(['vault']))"
     )
     assert evaluate(expression, site)["result"] == ["vault", "from the vault"]
+
+
+def test_a_plug_in_offers_an_authoriser(install: Installer) -> None:
+    site = install("dummy-hours")
+    assert evaluate("load(['hours']).authorizer_kind('hours').settings().word", site)["result"] == "nothing"
 
 
 def test_what_is_installed_is_listed_without_being_imported(install: Installer) -> None:
@@ -227,4 +190,5 @@ def test_asking_for_what_was_not_loaded_or_not_offered_is_an_error(install: Inst
         Plugins().module_kind("sql")
     site = install("dummy-vault", "dummy-greet")
     assert "dummy-vault 1.0 offers no delegation module" in problem("load(['vault']).module_kind('vault')", site)
+    assert "dummy-greet 1.0 offers no authorizer" in problem("load(['greet']).authorizer_kind('greet')", site)
     assert "dummy-greet 1.0 offers no audit sink" in problem("load(['greet']).audit_sink_kind('greet')", site)

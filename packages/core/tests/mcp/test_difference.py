@@ -176,7 +176,7 @@ class Ways:
         self.server.register_delegation_module("toy", toy)
         self.sink, self.toy = sink, toy
         self.door = self.server.asgi_app(port=8080)
-        short = self.door._endpoint  # pyright: ignore[reportPrivateUsage] -- the two ways, without the door
+        short = self.server._sites.current.endpoint  # pyright: ignore[reportPrivateUsage] -- the two ways, without the door
         assert isinstance(short, ShortWay)
         sdk = short._endpoint  # pyright: ignore[reportPrivateUsage]
         self.taken_short = 0

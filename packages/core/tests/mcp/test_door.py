@@ -232,7 +232,7 @@ async def test_every_bad_token_leaves_the_repr_of_the_server_clean(stage: Stage,
 async def test_a_connection_that_says_nothing_is_closed_after_a_while(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actas.mcp.listener.RECEIVE_SECONDS", 0.2)
+    monkeypatch.setattr("actas.mcp.connection.RECEIVE_SECONDS", 0.2)
     async with serve() as stage:
         host, port = stage.origin.removeprefix("http://").split(":")
         token = stage.token().encode()

@@ -442,7 +442,7 @@ async def test_the_server_serves_nobody_who_did_not_come_through_the_door(
     assert raised.group_contains(MCPError, match="through its door")
     with pytest.raises(ConfigurationError, match="a door already"):
         ProtectedServer(server, settings, POLICY, audit_sink=sink)
-    async with protected._ours.opened():
+    async with protected._site.opened():
         pass
 
 

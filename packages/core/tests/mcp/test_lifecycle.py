@@ -162,15 +162,15 @@ async def test_a_call_whose_client_leaves_is_carried_out_once_and_recorded_as_it
     assert stage.toy.calls == ["slow"]
 
 
-async def test_a_call_that_is_cut_off_by_the_stop_is_recorded_as_cancelled(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+async def test_a_call_that_is_cut_off_by_the_stop_is_answered_and_recorded_as_cancelled(
+    serve: Serve,
 ) -> None:
-    stage.server._running._server.config.timeout_graceful_shutdown = 1  # type: ignore[union-attr]  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
-    call = asyncio.create_task(stage.call(stage.token(), "toy-slow"))
-    await stage.toy.running.wait()
-    await stage.server.stop()
-    with contextlib.suppress(httpx2.TransportError):
-        await call
+    async with serve(drain_timeout=0.2) as stage:
+        call = asyncio.create_task(stage.call(stage.token(), "toy-slow"))
+        await stage.toy.running.wait()
+        await stage.server.stop()
+        answer = await call
+    assert answer.status_code == 503 and answer.json()["error"] == "cut_off"
     assert [event.outcome for event in stage.sink.entries(source="delegation:toy")] == [Outcome.CANCELLED]
 
 

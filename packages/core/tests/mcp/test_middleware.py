@@ -283,7 +283,7 @@ async def test_paths_are_those_of_the_application_wherever_it_is_mounted(
 
         await app(scope, receive, send)
         assert (sent[0]["status"] == 200) is passes
-        await app._ours.release()
+        await app._site.close()
 
 
 async def test_a_websocket_is_refused(idp: IdentityProvider) -> None:
@@ -301,14 +301,14 @@ async def test_a_websocket_is_refused(idp: IdentityProvider) -> None:
     headers = [(b"authorization", f"Bearer {idp.issue('alice')}".encode())]
     await app({"type": "websocket", "path": "/ws", "headers": headers}, None, send)  # type: ignore[arg-type]  # unread
     assert sent == [{"type": "websocket.close", "code": 1008}]
-    await app._ours.release()
+    await app._site.close()
 
 
 async def test_the_door_is_shut_until_the_lifespan_has_begun(idp: IdentityProvider) -> None:
     app = DoorMiddleware(api(), settings_for(idp.trusted()), audit_sink=MemorySink())
     with pytest.raises(RuntimeError, match="the lifespan of the application"):
         await app({"type": "http", "path": "/whoami", "headers": []}, None, None)  # type: ignore[arg-type]  # unread
-    await app._ours.release()
+    await app._site.close()
 
 
 async def test_what_is_wrong_with_the_configuration_stops_the_start(idp: IdentityProvider) -> None:

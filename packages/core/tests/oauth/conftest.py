@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from actas.core.errors import AuthenticationError
+from actas.core.errors import AuthenticationError, AuthenticationUnavailable
 from actas.core.roles import Permissions, RoleMappings
 from actas.http import HttpClient
 from actas.oauth import Authenticator, TrustedIssuer
@@ -18,6 +19,8 @@ settings.load_profile("patient")
 
 ROLES = RoleMappings(admin=["boss"], user=["staff"], custom={"auditor": ["audit"]})
 PERMISSIONS = Permissions(admin=["sql:admin"], user=["sql:read"], custom={"auditor": ["log:read"]})
+UNAVAILABLE = ("keys_unavailable", "introspection_failed", "revocations_unreadable")
+"""Reasons that say nothing against the token."""
 
 
 class Clock:
@@ -52,11 +55,14 @@ def idp(running_idp: IdentityProvider, clock: Clock) -> Iterator[IdentityProvide
     published = list(running_idp.keys)
     running_idp.clock = clock
     running_idp.requests.clear()
+    running_idp.opaque.shown.clear()
     yield running_idp
     running_idp.keys[:] = published
     running_idp.answers.clear()
     running_idp.delay = 0.0
     running_idp.down = False
+    running_idp.hidden.clear()
+    running_idp.opaque.active.clear()
 
 
 @pytest.fixture
@@ -71,8 +77,10 @@ Make = Callable[..., Authenticator]
 
 @pytest.fixture
 def make(http: HttpClient, clock: Clock) -> Make:
-    def make(*issuers: TrustedIssuer, cache_size: int = 100, cache_ttl: float = 60.0) -> Authenticator:
-        return Authenticator(issuers, PERMISSIONS, http=http, cache_size=cache_size, cache_ttl=cache_ttl, clock=clock)
+    def make(*issuers: TrustedIssuer, cache_size: int = 100, cache_ttl: float = 60.0, **more: Any) -> Authenticator:
+        return Authenticator(
+            issuers, PERMISSIONS, http=http, cache_size=cache_size, cache_ttl=cache_ttl, clock=clock, **more
+        )
 
     return make
 
@@ -91,7 +99,9 @@ def refused() -> Refused:
         """The reason why ``token`` is refused; the public message is the same for all, and nothing is cached."""
         with pytest.raises(AuthenticationError) as caught:
             await authenticator.authenticate(token)
-        assert caught.value.message == AuthenticationError.default_message
+        unavailable = caught.value.reason in UNAVAILABLE
+        assert type(caught.value) is (AuthenticationUnavailable if unavailable else AuthenticationError)
+        assert caught.value.message == type(caught.value).default_message
         assert authenticator.cached(token.encode("utf-8", "surrogatepass")) is None
         return caught.value.reason
 

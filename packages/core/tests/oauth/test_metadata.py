@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from actas.core.roles import Permissions
 from actas.oauth import Authenticator
 from actas.oauth.jwks import MAX_KEYS, PublicKeySet
-from actas.oauth.metadata import MetadataError, keys_place, well_known_urls
+from actas.oauth.metadata import MetadataError, named_place, well_known_urls
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import encode_segment
 
@@ -71,11 +71,11 @@ async def test_a_redirect_is_not_followed(idp: IdentityProvider, make: Make, ref
 
 
 def test_metadata_had_by_https_cannot_lead_to_plain_http() -> None:
-    assert keys_place({"jwks_uri": "https://x.example/k"}, "https://idp.example") == "https://x.example/k"
-    assert keys_place({"jwks_uri": "http://localhost/k"}, "http://localhost") == "http://localhost/k"
+    assert named_place({"jwks_uri": "https://x.example/k"}, "jwks_uri", "https://idp.example") == "https://x.example/k"
+    assert named_place({"jwks_uri": "http://localhost/k"}, "jwks_uri", "http://localhost") == "http://localhost/k"
     for document in ({"jwks_uri": "http://localhost/k"}, {"jwks_uri": 5}, {}):
         with pytest.raises(MetadataError):
-            keys_place(document, "HTTPS://idp.example")
+            named_place(document, "jwks_uri", "HTTPS://idp.example")
 
 
 def test_the_well_known_urls_are_those_of_the_standards() -> None:

@@ -62,6 +62,7 @@ async def _look(server: MCPOAuthServer, found: _Findings) -> None:
             else:
                 found.problems.append(f"auth.trusted_idps: {report.name}: {report.problem}")
         try:
+            await context.pipeline.authority.initialize()
             await context.registry.initialize_all()
         except ConfigurationError as error:
             found.problems += error.problems

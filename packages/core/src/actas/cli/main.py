@@ -109,6 +109,43 @@ def whoami(
     raise typer.Exit(Exit.OK if explain_token(config, text.strip(), as_json=as_json) else Exit.PROBLEM)
 
 
+@app.command()
+def revoke(
+    config: Config,
+    sub: Annotated[str | None, typer.Option(help="A user: the session's subject, or the token's sub.")] = None,
+    jti: Annotated[str | None, typer.Option(help="One token, by its jti.")] = None,
+    sid: Annotated[str | None, typer.Option(help="A session at the provider, by its sid.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Only of this issuer; of any where it is left out.")] = None,
+    until: Annotated[str | None, typer.Option(help="When it ends: ISO 8601 with a time zone.")] = None,
+    span: Annotated[str | None, typer.Option("--for", help="How long it lasts: 90m, 12h, 7d.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show what is revoked, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a user, a session or a token from now on, though the token is good.
+
+    Appends to the file in auth.revocation, which every server of this configuration heeds within seconds. Without
+    --until and --for it is for good. Take the line out of the file to take it back.
+    """
+    from actas.cli.revoke import end_of, show_revoked, write_down
+    from actas.oauth.denylist import DeniedClaim, Revocation
+
+    named: tuple[tuple[DeniedClaim, str | None], ...] = (("sub", sub), ("jti", jti), ("sid", sid))
+    given: list[tuple[DeniedClaim, str]] = [(claim, value) for claim, value in named if value]
+    if show:
+        if given or issuer or until or span:
+            raise typer.BadParameter("--list changes nothing: give it alone")
+        show_revoked(config, as_json=as_json)
+        return
+    if len(given) != 1:
+        raise typer.BadParameter("one of --sub, --jti and --sid is needed")
+    try:
+        ends = end_of(until, span)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    claim, value = given[0]
+    write_down(config, Revocation(claim=claim, value=value, issuer=issuer or None, until=ends), as_json=as_json)
+
+
 def main() -> None:
     """The console script: every error of ours is told in plain words, with what to do next."""
     try:

@@ -19,14 +19,13 @@ def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
     """
     server = MCPOAuthServer(config)
     try:
-        session = asyncio.run(_authenticate(server, token))
+        session, description = asyncio.run(_described(server, token))
     except AuthenticationError as error:
         if as_json:
             show_json({"accepted": False, "reason": error.reason, "detail": error.detail})
         else:
             errors.print(Text(f"refused: {error.detail or error.reason}", style="bold red"), soft_wrap=True)
         return False
-    description = describe(server, session)
     if as_json:
         show_json({"accepted": True, **description})
     else:
@@ -34,19 +33,22 @@ def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
     return not session.rejected
 
 
-async def _authenticate(server: MCPOAuthServer, token: str) -> Session:
+async def _described(server: MCPOAuthServer, token: str) -> tuple[Session, dict[str, object]]:
+    context = server.core_context
     try:
-        return await server.core_context.authenticator.authenticate(token)
+        session = await context.authenticator.authenticate(token)
+        await context.pipeline.authority.initialize()
+        return session, await describe(server, session)
     finally:
         await server.release()
 
 
-def describe(server: MCPOAuthServer, session: Session) -> dict[str, object]:
+async def describe(server: MCPOAuthServer, session: Session) -> dict[str, object]:
     """The session, its tools and its downstream identities, as JSON."""
     return {
         "session": describe_session(session),
         "rejected": session.rejection_reason if session.rejected else None,
-        "tools": server.tools_for(session),
+        "tools": await server.tools_for(session),
         "becomes": {name: _principal(server, name, session) for name in server.core_context.registry.names()},
     }
 

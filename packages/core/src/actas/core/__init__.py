@@ -4,12 +4,15 @@ What is listed here is public and stable. Read :mod:`actas.core.pipeline` first:
 """
 
 from actas.core.audit import Audit, JsonLinesSink, MemorySink, NullSink, OnAuditFailure
+from actas.core.authority import Authority, NamedAuthorizer
 from actas.core.authorization import Authorization
 from actas.core.errors import (
     ActasError,
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     AuthorizationError,
+    AuthorizerUnavailable,
     ConfigurationError,
     DelegationError,
     DelegationRefused,
@@ -34,17 +37,27 @@ from actas.core.models import (
     Action,
     Actor,
     AuditEvent,
+    Decision,
     DelegationCall,
     DelegationResult,
     Effect,
     Health,
     NoParameters,
     Outcome,
+    Question,
     Receipt,
     Session,
 )
 from actas.core.pipeline import Pipeline
-from actas.core.protocols import AuditSink, AuditSinkKind, DelegationModule, ModuleKind, SecretProvider
+from actas.core.protocols import (
+    AuditSink,
+    AuditSinkKind,
+    Authorizer,
+    AuthorizerKind,
+    DelegationModule,
+    ModuleKind,
+    SecretProvider,
+)
 from actas.core.registry import DelegationRegistry
 from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
 from actas.core.secret import Secret
@@ -60,9 +73,15 @@ __all__ = [
     "AuditSinkKind",
     "AuditUnavailable",
     "AuthenticationError",
+    "AuthenticationUnavailable",
+    "Authority",
     "Authorization",
     "AuthorizationError",
+    "Authorizer",
+    "AuthorizerKind",
+    "AuthorizerUnavailable",
     "ConfigurationError",
+    "Decision",
     "DelegationCall",
     "DelegationError",
     "DelegationModule",
@@ -82,6 +101,7 @@ __all__ = [
     "MappedRoles",
     "MemorySink",
     "ModuleKind",
+    "NamedAuthorizer",
     "NoParameters",
     "NullSink",
     "OnAuditFailure",
@@ -91,6 +111,7 @@ __all__ = [
     "Pipeline",
     "PluginError",
     "PrincipalUnavailable",
+    "Question",
     "Receipt",
     "RoleMapper",
     "RoleMappings",

@@ -61,6 +61,8 @@ def _plain(value: object) -> object:
             return {"identity": _text(value.identity), "method": _text(value.method), "details": details}
         case tuple():
             return [_text(item) for item in cast("tuple[object, ...]", value[:_MOST])]
+        case bool():
+            return value
         case float():
             return round(value, 3)
         case _:

@@ -1,9 +1,21 @@
-"""Questions about a session: soft ones answer, hard ones raise."""
+"""Questions about a session: soft ones answer, hard ones raise. What is decided without asking anybody."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 
-from actas.core.errors import InsufficientScope, PermissionDenied, SessionExpired, SessionRejected
-from actas.core.models import Action, Session
+from actas.core.errors import (
+    AuthorizationError,
+    AuthorizerUnavailable,
+    InsufficientScope,
+    PermissionDenied,
+    SessionExpired,
+    SessionRejected,
+    places,
+)
+from actas.core.models import Action, Decision, Session
+from actas.core.roles import Permissions
+
+logger = logging.getLogger(__name__)
 
 
 class Authorization:
@@ -87,24 +99,75 @@ class Authorization:
 
 
 def entitled(session: Session, action: Action) -> bool:
-    """Whether ``session`` may know that ``action`` exists: by permission, never by scope.
+    """Whether ``session`` may know that ``action`` exists: by permission, role and ``can_access``, never by scope.
 
     Hiding by scope would hide from a client that it could step up.
     """
-    return not session.rejected and (action.permission is None or action.permission in session.permissions)
+    return hidden_because(session, action) is None
 
 
-def authorize(session: Session, action: Action, *, now: float) -> None:
-    """The one decision whether ``session`` may carry out ``action`` at ``now`` (seconds since the epoch).
+def hidden_because(session: Session, action: Action) -> str | None:
+    """Why ``session`` may not know that ``action`` exists, for the operator; None where it may."""
+    if session.rejected:
+        return session.rejection_reason or "the session is rejected"
+    if action.permission is not None and action.permission not in session.permissions:
+        return f"needs the permission {action.permission}"
+    if action.roles and session.role not in action.roles and action.roles.isdisjoint(session.custom_roles):
+        return f"needs one of the roles {', '.join(sorted(action.roles))}"
+    return None if action.can_access is None else _barred(session, action.name, action.can_access)
 
-    Raises:
-        SessionRejected, SessionExpired, PermissionDenied, InsufficientScope: in this order.
+
+def _barred(session: Session, name: str, can_access: Callable[[Session], object]) -> str | None:
+    """What ``can_access`` has against ``session``. It is foreign code: only True lets in."""
+    try:
+        answer = can_access(session)
+    except Exception as error:  # whatever it raises, it did not say yes
+        logger.error("can_access of %s raised %s", name, places(error))
+        return f"can_access raised {type(error).__name__}"
+    if answer is True:
+        return None
+    if answer is not False:
+        logger.error("can_access of %s answered with a %s, not True or False", name, type(answer).__name__)
+        return f"can_access answered with a {type(answer).__name__}"
+    return "can_access said no"
+
+
+def objection(session: Session, action: Action, *, now: float) -> Decision | None:
+    """What stands against ``session`` carrying out ``action`` at ``now`` (seconds since the epoch); None: nothing.
+
+    The order is fixed: a rejected session, an expired token, no entitlement, too few scopes.
     """
     if session.rejected:
-        raise SessionRejected(detail=session.rejection_reason)
+        return Decision.refuse(session.rejection_reason or "the session is rejected", code=SessionRejected.code)
     if not now < session.expires_at:  # in this form NaN has expired
-        raise SessionExpired(detail="the token expired after it was verified")
-    if not entitled(session, action):
-        raise PermissionDenied(detail=f"needs the permission {action.permission}")
+        return Decision.refuse("the token expired after it was verified", code=SessionExpired.code)
+    hidden = hidden_because(session, action)
+    if hidden is not None:
+        return Decision.refuse(hidden)
     if not action.scopes <= session.scopes:
-        raise InsufficientScope(action.scopes)
+        return Decision.step_up(action.scopes, session.scopes)
+    return None
+
+
+def grounds(action: Action, permissions: Permissions, roles: tuple[str, ...]) -> str:
+    """Why somebody with ``roles``, whom nothing stands against, may: ``permission sql:read by role user``."""
+    parts: list[str] = []
+    if action.permission is not None:
+        givers = permissions.givers(action.permission, roles)
+        parts.append(f"permission {action.permission}" + (f" by role {', '.join(givers)}" if givers else ""))
+    if action.roles:
+        parts.append(f"role {', '.join(role for role in roles if role in action.roles)}")
+    if action.can_access is not None:
+        parts.append("can_access")
+    if action.scopes:
+        parts.append(f"scope {' '.join(sorted(action.scopes))}")
+    return "; ".join(parts) or "open to every admitted session"
+
+
+def error_of(decision: Decision) -> AuthorizationError:
+    """The error that a refusal becomes: permission_denied, where its code is none of ours."""
+    if decision.code == InsufficientScope.code:
+        return InsufficientScope(decision.scopes, detail=decision.reason)
+    plain = (SessionRejected, SessionExpired, AuthorizerUnavailable)
+    kind = next((each for each in plain if each.code == decision.code), PermissionDenied)
+    return kind(detail=decision.reason)

@@ -18,12 +18,12 @@ from pluggy import PluginManager
 from actas.core import hookspecs
 from actas.core.errors import PluginError
 from actas.core.hookspecs import PROJECT
-from actas.core.protocols import AuditSinkKind, ModuleKind, SecretProvider
+from actas.core.protocols import AuditSinkKind, AuthorizerKind, ModuleKind, SecretProvider
 
 _Item = TypeVar("_Item")
-_Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind)
+_Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
 
-OURS = ("sql",)
+OURS = ("cedar", "sql")
 """The plug-ins of this project: each is an extra of ``actas`` by the same name."""
 
 
@@ -54,6 +54,7 @@ class Offer:
     plugin: InstalledPlugin
     module_kind: ModuleKind | None
     audit_sink_kind: AuditSinkKind | None
+    authorizer_kind: AuthorizerKind | None
     secret_providers: tuple[SecretProvider, ...]
 
 
@@ -84,6 +85,17 @@ class Plugins:
         if offer.audit_sink_kind is None:
             raise PluginError(f"plug-in '{name}' of {offer.plugin.owner} offers no audit sink")
         return offer.audit_sink_kind
+
+    def authorizer_kind(self, name: str) -> AuthorizerKind:
+        """The kind of authoriser called ``name``.
+
+        Raises:
+            PluginError: no such plug-in was loaded, or it offers no authoriser.
+        """
+        offer = self._offer(name)
+        if offer.authorizer_kind is None:
+            raise PluginError(f"plug-in '{name}' of {offer.plugin.owner} offers no authorizer")
+        return offer.authorizer_kind
 
     def secret_providers(self) -> tuple[SecretProvider, ...]:
         """All secret providers, in the order in which their plug-ins were named."""
@@ -189,6 +201,7 @@ class _Hooks(Protocol):
 
     def actas_module_kinds(self) -> list[Iterable[ModuleKind]]: ...
     def actas_audit_sink_kinds(self) -> list[Iterable[AuditSinkKind]]: ...
+    def actas_authorizer_kinds(self) -> list[Iterable[AuthorizerKind]]: ...
     def actas_secret_providers(self) -> list[Iterable[SecretProvider]]: ...
 
 
@@ -203,10 +216,11 @@ def _load(plugin: InstalledPlugin) -> Offer:
         manager.check_pending()
     except (Exception, SystemExit) as error:  # a script named by mistake would end the start with status 0
         raise PluginError(f"{what} cannot be imported: {_cause(error)}") from error
-    modules = _collect(what, "actas_module_kinds", hooks.actas_module_kinds, _is_module_kind)
-    sinks = _collect(what, "actas_audit_sink_kinds", hooks.actas_audit_sink_kinds, _is_audit_sink_kind)
+    modules = _collect(what, "actas_module_kinds", hooks.actas_module_kinds, _is_kind(ModuleKind))
+    sinks = _collect(what, "actas_audit_sink_kinds", hooks.actas_audit_sink_kinds, _is_kind(AuditSinkKind))
+    authorizers = _collect(what, "actas_authorizer_kinds", hooks.actas_authorizer_kinds, _is_kind(AuthorizerKind))
     providers = _collect(what, "actas_secret_providers", hooks.actas_secret_providers, _is_secret_provider)
-    if not (modules or sinks or providers):
+    if not (modules or sinks or authorizers or providers):
         raise PluginError(
             f"{what} offers nothing for '{plugin.name}': are the hooks in {plugin.target} marked with @hookimpl?"
         )
@@ -214,6 +228,7 @@ def _load(plugin: InstalledPlugin) -> Offer:
         plugin=plugin,
         module_kind=_own(what, plugin.name, modules),
         audit_sink_kind=_own(what, plugin.name, sinks),
+        authorizer_kind=_own(what, plugin.name, authorizers),
         secret_providers=tuple(providers),
     )
 
@@ -242,12 +257,11 @@ def _own(what: str, name: str, kinds: list[_Kind]) -> _Kind | None:
     return kinds[0] if kinds else None
 
 
-def _is_module_kind(item: object) -> bool:
-    return isinstance(item, ModuleKind) and _is_settings(item.settings) and callable(item.create)
+def _is_kind(kind: type[_Kind]) -> Callable[[object], bool]:
+    def fits(item: object) -> bool:
+        return isinstance(item, kind) and _is_settings(item.settings) and callable(item.create)
 
-
-def _is_audit_sink_kind(item: object) -> bool:
-    return isinstance(item, AuditSinkKind) and _is_settings(item.settings) and callable(item.create)
+    return fits
 
 
 def _is_settings(settings: object) -> bool:

@@ -7,11 +7,13 @@
      │    ├── SecretError           a {"$secret": …} cannot be resolved
      │    └── PluginError           a plug-in is missing, claimed twice, misnamed or broken
      ├── AuthenticationError        nobody is known: HTTP 401
+     │    └── AuthenticationUnavailable   nor can be, just now: HTTP 503
      ├── AuthorizationError         somebody is known and may not: HTTP 403
      │    ├── SessionRejected       the token is good, its roles are not accepted
      │    ├── SessionExpired        the token ran out after it was verified
      │    ├── PermissionDenied      the session lacks a permission or role
-     │    └── InsufficientScope     the session lacks scopes: step up and try again
+     │    ├── InsufficientScope     the session lacks scopes: step up and try again
+     │    └── AuthorizerUnavailable an authoriser cannot say whether the session may
      ├── InvalidParameters          the parameters do not fit the action
      ├── UnknownAction              no such module or action
      ├── DelegationError            the way downstream
@@ -88,6 +90,15 @@ class AuthenticationError(ActasError):
         super().__init__(message, detail=f"{reason}: {detail}" if detail else str(reason))
 
 
+class AuthenticationUnavailable(AuthenticationError):
+    """It cannot be found out who is calling. Says nothing against the token: a client that threw it away would only
+    ask the provider that is in trouble for another one."""
+
+    code = "authentication_unavailable"
+    outcome = Outcome.FAILED
+    default_message = "This server cannot check access tokens at the moment. Keep yours and try again later."
+
+
 class AuthorizationError(ActasError):
     """Somebody is known and may not."""
 
@@ -128,6 +139,13 @@ class InsufficientScope(AuthorizationError):
     def __init__(self, scopes: Iterable[str], *, detail: str | None = None) -> None:
         self.scopes = frozenset(scopes)
         super().__init__(detail=detail or f"needs {' '.join(sorted(self.scopes))}")
+
+
+class AuthorizerUnavailable(AuthorizationError):
+    """An authoriser failed, was late, or answered nonsense: nobody can say whether the session may."""
+
+    code = "authorizer_unavailable"
+    default_message = "This server cannot decide at the moment whether you may do this. Try again later."
 
 
 class InvalidParameters(ActasError):

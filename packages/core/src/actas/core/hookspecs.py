@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from actas.core.protocols import AuditSinkKind, ModuleKind, SecretProvider
+from actas.core.protocols import AuditSinkKind, AuthorizerKind, ModuleKind, SecretProvider
 
 PROJECT = "actas"
 """The name of pluggy's project and of the entry-point group."""
@@ -41,6 +41,12 @@ def actas_module_kinds() -> Iterable[ModuleKind]:
 @hookspec
 def actas_audit_sink_kinds() -> Iterable[AuditSinkKind]:
     """The kind of audit sink that this plug-in offers, under its entry point's own name."""
+    return ()
+
+
+@hookspec
+def actas_authorizer_kinds() -> Iterable[AuthorizerKind]:
+    """The kind of authoriser that this plug-in offers, under its entry point's own name."""
     return ()
 
 

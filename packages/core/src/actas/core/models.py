@@ -6,7 +6,7 @@ In the order of a call: :class:`Session` (who), :class:`Action` (what),
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ from typing import Self
 from actas.core.secret import Secret
 
 UNASSIGNED = "unassigned"
-"""The role of a session whose roles could not be read or mapped. It has no permissions."""
+"""The role of a session whose roles could not be read or mapped, or may not be used by who acts. It gives nothing."""
 
 
 def new_id() -> str:
@@ -56,7 +56,9 @@ class Session:
     scopes: frozenset[str] = frozenset()
     client_id: str | None = None
     actors: tuple[Actor, ...] = ()
-    """The ``act`` chain, the current actor first."""
+    """The ``act`` chain, the current actor first. Roles, permissions and scopes are those that this one may use too."""
+    application: bool = False
+    """True where the token stands for an application and no user: then there is no ``legacy_username``."""
     claims: Mapping[str, object] = field(default_factory=lambda: _EMPTY, repr=False)
     expires_at: float = float("inf")
     """Seconds since the epoch."""
@@ -93,6 +95,10 @@ class Action:
     parameters: type = NoParameters
     permission: str | None = None
     """Whoever lacks it does not see the tool. None: every admitted session has it."""
+    roles: frozenset[str] = frozenset()
+    """Whoever has none of them does not see the tool. Empty: the role does not matter."""
+    can_access: Callable[[Session], bool] | None = None
+    """Whoever it does not answer True for does not see the tool. Does no I/O; what it raises hides the tool."""
     scopes: frozenset[str] = frozenset()
     """Whoever lacks one sees the tool and is told to step up."""
     effect: Effect = Effect.READ
@@ -100,6 +106,56 @@ class Action:
     """The tool's name after the module's prefix; the action's own name where None."""
     timeout: float | None = None
     """Seconds; None takes the pipeline's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether something is allowed, and why. Made with :meth:`allow` and :meth:`refuse`."""
+
+    allowed: bool
+    reason: str
+    """Why, for the operator: goes into the audit, never to a caller."""
+    code: str | None = None
+    """The stable code of the error that a refusal becomes; None where it is allowed."""
+    scopes: frozenset[str] = frozenset()
+    """Where more scopes would help: *all* that are needed."""
+    missing: frozenset[str] = frozenset()
+    """Those of them that the token lacks."""
+
+    @classmethod
+    def allow(cls, reason: str) -> Self:
+        """Nothing stands against it."""
+        return cls(allowed=True, reason=reason)
+
+    @classmethod
+    def refuse(cls, reason: str, *, code: str = "permission_denied") -> Self:
+        """No."""
+        return cls(allowed=False, reason=reason, code=code)
+
+    @classmethod
+    def step_up(cls, needed: frozenset[str], held: frozenset[str]) -> Self:
+        """Not with this token: ``needed`` are all the scopes that it takes, ``held`` those that the token has."""
+        return cls(
+            allowed=False,
+            reason=f"needs {' '.join(sorted(needed))}",
+            code="insufficient_scope",
+            scopes=needed,
+            missing=needed - held,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an authoriser is asked: may ``session`` see, or with ``parameters`` call, this tool?"""
+
+    session: Session
+    tool: str
+    """The tool's public name."""
+    module: str | None
+    """The module that would carry the action out; None for a tool of one's own."""
+    action: Action
+    parameters: object = None
+    """An instance of ``action.parameters`` on a call; None where the tools are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +233,8 @@ class AuditEvent:
     username: str | None = None
     role: str | None = None
     client_id: str | None = None
+    application: bool | None = None
+    """True where no user is behind the token; not set otherwise."""
     actors: tuple[str, ...] = ()
     session_id: str | None = None
     tool: str | None = None
@@ -184,6 +242,8 @@ class AuditEvent:
     """The error's stable code; None on success."""
     reason: str | None = None
     """The error's private detail: why, for the operator."""
+    granted_by: str | None = None
+    """Why the call was allowed, once it was: permission, role, and what each authoriser said."""
     receipt: Receipt | None = None
     duration_ms: float | None = None
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -201,6 +261,7 @@ class AuditEvent:
         tool: str | None = None,
         code: str | None = None,
         reason: str | None = None,
+        granted_by: str | None = None,
         receipt: Receipt | None = None,
         duration_ms: float | None = None,
     ) -> Self:
@@ -216,11 +277,13 @@ class AuditEvent:
             username=session.username,
             role=session.role,
             client_id=session.client_id,
+            application=session.application or None,
             actors=tuple(actor.subject for actor in session.actors),
             session_id=session.session_id,
             tool=tool,
             code=code,
             reason=reason,
+            granted_by=granted_by,
             receipt=receipt,
             duration_ms=duration_ms,
         )

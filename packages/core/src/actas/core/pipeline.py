@@ -3,9 +3,9 @@
 Every tool goes through :meth:`Pipeline.delegate` (a module's action) or :meth:`Pipeline.call` (a
 function of one's own), and both are the same steps::
 
-    can it be recorded? ─▶ start the clock ─▶ authorize ─▶ validate parameters ─▶ name the principal
-      ─▶ carry out, within the deadline ─▶ demand a receipt ─▶ compare its identity with the principal
-      ─▶ audit ─▶ result
+    can it be recorded? ─▶ start the clock ─▶ authorize ─▶ validate parameters ─▶ ask the authorisers
+      ─▶ name the principal ─▶ carry out, within the deadline ─▶ demand a receipt
+      ─▶ compare its identity with the principal ─▶ audit ─▶ result
 
 Whatever happens on the way is one of our errors, is in the minutes, and says nothing private.
 """
@@ -15,12 +15,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actas.core.audit import Audit
-from actas.core.authorization import authorize
+from actas.core.authority import Authority
 from actas.core.errors import (
     ActasError,
+    AuthorizerUnavailable,
     DelegationTimeout,
     IdentityMismatch,
     InternalError,
@@ -28,7 +29,17 @@ from actas.core.errors import (
     PrincipalUnavailable,
     places,
 )
-from actas.core.models import Action, AuditEvent, DelegationCall, DelegationResult, Outcome, Receipt, Session
+from actas.core.models import (
+    Action,
+    AuditEvent,
+    Decision,
+    DelegationCall,
+    DelegationResult,
+    Outcome,
+    Question,
+    Receipt,
+    Session,
+)
 from actas.core.protocols import Validator
 from actas.core.registry import DelegationRegistry
 
@@ -59,9 +70,18 @@ class _Road:
     """What differs between a module's action and a function of one's own."""
 
     source: str
+    module: str | None
     tool: str | None
     principal: Callable[[Session], str]
     step: _Step
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one call has come, for the minutes."""
+
+    started: float = field(default_factory=time.monotonic)
+    granted: Decision | None = None
 
 
 class Pipeline:
@@ -72,6 +92,7 @@ class Pipeline:
         audit: where the minutes go.
         validator: makes parameters from what the caller sent.
         timeout: seconds for an action that names none.
+        authority: decides who may; one that has roles, permissions and scopes alone where None.
     """
 
     def __init__(
@@ -81,9 +102,11 @@ class Pipeline:
         *,
         validator: Validator = construct,
         timeout: float = 30.0,
+        authority: Authority | None = None,
     ) -> None:
         self.registry = registry
         self.audit = audit
+        self.authority = authority or Authority()
         self._validate = validator
         self._timeout = timeout
 
@@ -105,7 +128,7 @@ class Pipeline:
         except ActasError as error:
             await self.audit.record(_event(session, action, source, tool, error=error))
             raise
-        road = _Road(source, tool, target.principal, target.delegate)
+        road = _Road(source, module, tool, target.principal, target.delegate)
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
@@ -130,7 +153,7 @@ class Pipeline:
             receipt = Receipt(identity=call.session.subject, method="in-process", details=details)
             return DelegationResult(data=data, receipt=receipt)
 
-        road = _Road(source, action.name, lambda session: session.subject, step)
+        road = _Road(source, None, action.name, lambda session: session.subject, step)
         return await self._carry_out(session, action, parameters, road)
 
     async def refuse(
@@ -143,38 +166,41 @@ class Pipeline:
         self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road
     ) -> DelegationResult:
         await self.audit.ready()
-        started = time.monotonic()
+        progress = _Progress()
         try:
-            result = await self._attempt(session, action, parameters, road, started)
+            result = await self._attempt(session, action, parameters, road, progress)
         except ActasError as error:
-            await self._record(session, action, road, started, error=error)
+            await self._record(session, action, road, progress, error=error)
             raise error from None  # what caused it may have a text that nobody should read
         except (KeyboardInterrupt, GeneratorExit):
             raise  # this process, or this coroutine, ends here and now
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled():
-                await self._record(session, action, road, started, outcome=Outcome.CANCELLED)
+                await self._record(session, action, road, progress, outcome=Outcome.CANCELLED)
                 raise
             # A defect of a module or a tool, sys.exit() and a cancellation of its own making included.
             logger.error("request %s: %s raised %s", current_request(), action.name, places(error))
             wrapped = InternalError(detail=f"{type(error).__name__} in {action.name}")
-            await self._record(session, action, road, started, error=wrapped)
+            await self._record(session, action, road, progress, error=wrapped)
             raise wrapped from None
-        await self._record(session, action, road, started, receipt=result.receipt)
+        await self._record(session, action, road, progress, receipt=result.receipt)
         return result
 
     async def _attempt(
-        self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road, started: float
+        self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road, progress: _Progress
     ) -> DelegationResult:
-        authorize(session, action, now=time.time())
+        granted = self.authority.authorize(session, action, now=time.time())
         timeout = self._timeout if action.timeout is None else action.timeout
         call = DelegationCall(
             session=session,
             action=action,
             parameters=self._validate(action, parameters),
-            deadline=started + timeout,
+            deadline=progress.started + timeout,
             request_id=current_request(),
         )
+        if self.authority.authorizers:
+            granted = await self._confirmed(granted, call, road)
+        progress.granted = granted
         principal = road.principal(session)
         if not isinstance(principal, str) or not principal:  # pyright: ignore[reportUnnecessaryIsInstance] -- foreign code
             raise PrincipalUnavailable(detail=f"the module named {principal!r} as the principal")
@@ -189,23 +215,42 @@ class Pipeline:
             raise DelegationTimeout(detail=f"{action.name} did not end within {timeout:g} s") from None
         return _proven(result, principal)
 
+    async def _confirmed(self, granted: Decision, call: DelegationCall, road: _Road) -> Decision:
+        """Ask the authorisers, who have seen the validated parameters. They have no longer than the call."""
+        tool = road.tool or call.action.name
+        question = Question(
+            session=call.session, tool=tool, module=road.module, action=call.action, parameters=call.parameters
+        )
+        limit = asyncio.timeout(call.remaining(time.monotonic()))
+        try:
+            async with limit:
+                return await self.authority.confirm(granted, question)
+        except TimeoutError:
+            raise AuthorizerUnavailable(detail="the call's time was up before all authorizers had answered") from None
+
     async def _record(
         self,
         session: Session,
         action: Action,
         road: _Road,
-        started: float,
+        progress: _Progress,
         *,
         error: ActasError | None = None,
         outcome: Outcome | None = None,
         receipt: Receipt | None = None,
     ) -> None:
-        duration = (time.monotonic() - started) * 1000
-        await self.audit.record(
-            _event(
-                session, action.name, road.source, road.tool, error=error, outcome=outcome, receipt=receipt, ms=duration
-            )
+        event = _event(
+            session,
+            action.name,
+            road.source,
+            road.tool,
+            error=error,
+            outcome=outcome,
+            granted=progress.granted,
+            receipt=receipt,
+            ms=(time.monotonic() - progress.started) * 1000,
         )
+        await self.audit.record(event)
 
 
 def _proven(result: object, principal: str) -> DelegationResult:
@@ -239,6 +284,7 @@ def _event(
     *,
     error: ActasError | None = None,
     outcome: Outcome | None = None,
+    granted: Decision | None = None,
     receipt: Receipt | None = None,
     ms: float | None = None,
 ) -> AuditEvent:
@@ -251,6 +297,7 @@ def _event(
         tool=tool,
         code=error.code if error else None,
         reason=error.detail if error else None,
+        granted_by=granted.reason if granted else None,
         receipt=receipt,
         duration_ms=ms,
     )

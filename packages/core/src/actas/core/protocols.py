@@ -34,7 +34,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from actas.core.models import Action, AuditEvent, DelegationCall, DelegationResult, Health, Session
+from actas.core.models import (
+    Action,
+    AuditEvent,
+    Decision,
+    DelegationCall,
+    DelegationResult,
+    Health,
+    Question,
+    Session,
+)
 from actas.core.secret import Secret
 
 
@@ -120,6 +129,42 @@ class AuditSinkKind:
     name: str
     settings: type
     create: Callable[[Any], AuditSink]  # Any: an instance of this kind's own ``settings``
+
+
+@runtime_checkable
+class Authorizer(Protocol):
+    """Decides besides roles and permissions: a policy, a schedule, a service that is asked.
+
+    It can only restrict. It is asked about nothing that permissions, roles or scopes refuse already, all
+    authorisers must allow, and one that raises, answers late or answers something else has refused.
+    """
+
+    async def initialize(self) -> None:
+        """Load, connect. Raises ConfigurationError where it is not set up as the settings say."""
+        ...
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[Decision]:
+        """One decision for each question, in their order.
+
+        A list of tools is one call with a question for each; carrying out a tool is one question, with
+        parameters. Bounded in time by whoever asks. What it does must not depend on which tool a caller named.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release everything. May be called twice, and without ``initialize``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizerKind:
+    """One kind of authoriser that a plug-in offers."""
+
+    name: str
+    """The entry point's name and the configuration's ``kind``: ``cedar``."""
+    settings: type
+    """A plain dataclass, read as a module's settings are."""
+    create: Callable[[Any], Authorizer]  # Any: an instance of this kind's own ``settings``
 
 
 class SecretProvider(Protocol):

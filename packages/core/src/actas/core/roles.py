@@ -57,8 +57,15 @@ class Permissions:
 
     def of(self, roles: Iterable[str]) -> frozenset[str]:
         """The union over ``roles``; an unknown role adds nothing."""
+        return frozenset(permission for role in roles for permission in self._given_to(role))
+
+    def givers(self, permission: str, roles: Iterable[str]) -> list[str]:
+        """Those of ``roles`` that give ``permission``, in their order."""
+        return [role for role in roles if permission in self._given_to(role)]
+
+    def _given_to(self, role: str) -> list[str]:
         table = {"admin": self.admin, "user": self.user, GUEST: self.guest, **self.custom}
-        return frozenset(permission for role in roles for permission in table.get(role, ()))
+        return table.get(role, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +93,24 @@ class RoleMapper:
         A string is one role, or several divided by spaces; a list of strings is several; None is
         none. Anything else, and any list with something else in it, is ``unassigned``.
         """
-        theirs = _as_roles(claimed)
-        if theirs is None:
+        matches = self.matches(claimed)
+        if matches is None:
             return MappedRoles(UNASSIGNED, rejection="the roles claim is neither a string nor a list of strings")
-        ours = [role for role, names in self._ordered.items() if names & theirs]
+        ours = list(matches)
         primary = ours[0] if ours else self._default
         if primary is None:
             return MappedRoles(UNASSIGNED, rejection="none of the token's roles is mapped")
         return MappedRoles(primary, tuple(role for role in ours if role in self._custom and role != primary))
+
+    def matches(self, claimed: object) -> dict[str, list[str]] | None:
+        """Each role here that something in the roles claim means, in the order of mapping, with what means it.
+
+        None where the claim is neither a string nor a list of strings.
+        """
+        theirs = _as_roles(claimed)
+        if theirs is None:
+            return None
+        return {role: sorted(names & theirs) for role, names in self._ordered.items() if names & theirs}
 
 
 def _as_roles(claimed: object) -> frozenset[str] | None:

@@ -1,16 +1,28 @@
 """From a configuration to the parts that a server is made of."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from actas.core import ActasError, AuditSink, ConfigurationError, DelegationModule, JsonLinesSink, NullSink
+from actas.core import (
+    ActasError,
+    AuditSink,
+    ConfigurationError,
+    DelegationModule,
+    JsonLinesSink,
+    NamedAuthorizer,
+    NullSink,
+)
 from actas.core.errors import places, under
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
 from actas.mcp.settings import McpSettings, Settings, is_loopback
 
 logger = logging.getLogger(__name__)
+
+_Built = TypeVar("_Built")
 
 
 def configuration(given: Path | str | Mapping[str, object] | Settings) -> Configuration:
@@ -21,7 +33,8 @@ def configuration(given: Path | str | Mapping[str, object] | Settings) -> Config
     """
     match given:
         case Settings():
-            if given.delegation.modules or given.plugins or given.auth.audit.kind != JSONL:
+            named = given.delegation.modules or given.plugins or given.auth.authorizers
+            if named or given.auth.audit.kind != JSONL:
                 raise ConfigurationError("Settings name no plug-ins: give the configuration as a mapping")
             return Configuration(settings=given)
         case Path() | str():
@@ -33,15 +46,28 @@ def configuration(given: Path | str | Mapping[str, object] | Settings) -> Config
 def created(module: ConfiguredModule) -> DelegationModule:
     """The module, not initialised. Raises ConfigurationError: each of the plug-in's problems with its path."""
     path = f"delegation.modules.{module.name}"
+    return _built(path, partial(module.kind.create, module.name, module.settings))
+
+
+def _built(path: str, create: Callable[[], _Built]) -> _Built:
+    """What a plug-in makes of its settings, which the configuration has at ``path``."""
     try:
-        return module.kind.create(module.name, module.settings)
+        return create()
     except ActasError as error:
         raise under(path, error) from error
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{path}: {error.name} is not installed; install the plug-in anew") from error
     except Exception as error:  # a plug-in's defect, whose text may repeat a setting
-        logger.error("creating the module %s raised %s", module.name, places(error))
+        logger.error("creating what %s names raised %s", path, places(error))
         raise ConfigurationError(f"{path}: the plug-in failed with {type(error).__name__}") from None
+
+
+def authorizers(made: Configuration) -> list[NamedAuthorizer]:
+    """The authorisers, not initialised. Raises ConfigurationError: each of a plug-in's problems with its path."""
+    return [
+        NamedAuthorizer(each.kind.name, _built(each.path, partial(each.kind.create, each.settings)), each.path)
+        for each in made.authorizers
+    ]
 
 
 def audit_sink(made: Configuration) -> AuditSink:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from actas.core import Action, DelegationCall, Pipeline, Session
+from actas.core import Action, DelegationCall, DelegationModule, Pipeline, Question, Session
 from actas.core.authorization import entitled
 from actas.core.errors import InvalidParameters
 from actas.mcp.tools import Tool
@@ -34,6 +34,7 @@ def describe(session: Session) -> dict[str, object]:
         "permissions": sorted(session.permissions),
         "scopes": sorted(session.scopes),
         "client_id": session.client_id,
+        "application": session.application,
         "actors": [actor.subject for actor in session.actors],
     }
 
@@ -43,7 +44,7 @@ async def _health_check(call: DelegationCall, pipeline: Pipeline) -> dict[str, o
     modules = [
         name
         for name, module in pipeline.registry.items()
-        if any(entitled(call.session, action) for action in module.actions) and parameters.module in (None, name)
+        if await _knows(pipeline, call.session, name, module) and parameters.module in (None, name)
     ]
     if parameters.module is not None and not modules:
         raise InvalidParameters("module: there is no such module. Leave it out to see all of them.")
@@ -52,6 +53,17 @@ async def _health_check(call: DelegationCall, pipeline: Pipeline) -> dict[str, o
         "healthy": all(each.healthy for each in health.values()),
         "modules": {name: {"healthy": each.healthy, "message": each.message} for name, each in health.items()},
     }
+
+
+async def _knows(pipeline: Pipeline, session: Session, name: str, module: DelegationModule) -> bool:
+    """Whether ``session`` may know that there is this module: it could see a tool of it."""
+    known = [action for action in module.actions if entitled(session, action)]
+    questions = [
+        Question(session=session, tool=f"{name}-{action.tool or action.name}", module=name, action=action)
+        for action in known
+    ]
+    answers = await pipeline.authority.ask(questions)
+    return any(answer.allowed or answer.missing for answer in answers)
 
 
 USER_INFO = Tool.own(

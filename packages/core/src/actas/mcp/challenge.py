@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from actas.core import AuditUnavailable, AuthenticationError, AuthorizationError, InsufficientScope
+from actas.core import (
+    AuditUnavailable,
+    AuthenticationError,
+    AuthenticationUnavailable,
+    AuthorizationError,
+    InsufficientScope,
+)
 from actas.mcp.asgi import Headers
 
 
@@ -53,9 +59,17 @@ class Challenges:
         attributes = {"error": error.code, "error_description": error.message, "scope": needed}
         return self._refuse(403, attributes, error.code, error.message)
 
-    def unavailable(self, error: AuditUnavailable) -> Refusal:
-        """503: what cannot be recorded is not done."""
+    def unavailable(self, error: AuditUnavailable | AuthenticationUnavailable) -> Refusal:
+        """503 without a challenge: what cannot be recorded is not done, and the token is not to blame."""
         return self._refuse(503, None, error.code, error.message)
+
+    def cut_off(self) -> Refusal:
+        """503: the server stops, or has another configuration, and the call took longer than was left to it."""
+        refusal = self._refuse(
+            503, None, "cut_off", "The call took longer than this server, which stops or changes, had left. Try again."
+        )
+        refusal.headers.append((b"retry-after", b"1"))
+        return refusal
 
     def _refuse(self, status: int, attributes: dict[str, str] | None, code: str, message: str) -> Refusal:
         body = orjson.dumps({"error": code, "error_description": message})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from actas.core import AuditSinkKind, ConfigurationError, ModuleKind, Secret
+from actas.core import AuditSinkKind, AuthorizerKind, ConfigurationError, ModuleKind, Secret
 from actas.core.discovery import Offer, Plugins, load
 from actas.core.secrets import MAX_DEPTH, REFERENCE, resolve_secrets
 from actas.mcp.schema import Problems, read_settings, rename
@@ -23,7 +23,7 @@ JSONL = "jsonl"
 MAX_BYTES = 1_048_576
 """The longest configuration file."""
 
-_Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind)
+_Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,22 @@ class ConfiguredModule:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredAuthorizer:
+    """One table of ``auth.authorizers``, validated."""
+
+    path: str
+    kind: AuthorizerKind
+    settings: object
+    """An instance of ``kind.settings``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything a server is made from."""
 
     settings: Settings
     modules: tuple[ConfiguredModule, ...] = ()
+    authorizers: tuple[ConfiguredAuthorizer, ...] = ()
     audit_sink: tuple[AuditSinkKind, object] | None = None
     """A plug-in's sink kind and an instance of its settings; None takes core's own."""
 
@@ -103,10 +114,11 @@ def parse(written: Mapping[str, object]) -> Configuration:
     resolved = _resolve(named, plugins, problems)
     settings = read_settings(Settings, resolved, "", problems)
     modules = _modules(resolved, plugins, problems)
+    authorizers = _authorizers(resolved, plugins, problems)
     sink = _audit_sink(_table(_table(resolved.get("auth")).get("audit")), plugins, problems)
     if problems or settings is None:
         raise ConfigurationError(problems)
-    return Configuration(settings=settings, modules=tuple(modules), audit_sink=sink)
+    return Configuration(settings, tuple(modules), tuple(authorizers), sink)
 
 
 def _load_plugins(named: Mapping[str, object], problems: Problems) -> Plugins:
@@ -135,6 +147,9 @@ def _plugin_names(named: Mapping[str, object]) -> dict[str, str]:
     for module, table in _module_tables(named).items():
         if isinstance(kind := table.get("kind", module), str):
             paths.setdefault(kind, f"delegation.modules.{module}")
+    for path, table in _authorizer_tables(named).items():
+        if isinstance(kind := table.get("kind"), str):
+            paths.setdefault(kind, path)
     kind = _table(_table(named.get("auth")).get("audit")).get("kind", JSONL)
     if isinstance(kind, str) and kind != JSONL:
         paths.setdefault(kind, "auth.audit.kind")
@@ -191,6 +206,23 @@ def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problem
     return modules
 
 
+def _authorizers(resolved: Mapping[str, object], plugins: Plugins, problems: Problems) -> list[ConfiguredAuthorizer]:
+    authorizers: list[ConfiguredAuthorizer] = []
+    for path, table in _authorizer_tables(resolved).items():
+        name = table.get("kind")
+        if not isinstance(name, str):
+            problems.add(path, "kind is required: the name of the plug-in")
+            continue
+        kind = _kind(plugins.authorizer_kind, name, plugins, path, problems)
+        if kind is None:
+            continue
+        own = {key: value for key, value in table.items() if key != "kind"}
+        settings = read_settings(cast("type[object]", kind.settings), own, path, problems)
+        if settings is not None:
+            authorizers.append(ConfiguredAuthorizer(path, kind, settings))
+    return authorizers
+
+
 def _audit_sink(
     audit: Mapping[str, object], plugins: Plugins, problems: Problems
 ) -> tuple[AuditSinkKind, object] | None:
@@ -224,6 +256,13 @@ def _module_tables(written: Mapping[str, object]) -> dict[str, dict[str, object]
     """The module tables that are tables; anything else is told by the validation of the settings."""
     modules = _table(_table(written.get("delegation")).get("modules"))
     return {name: cast("dict[str, object]", table) for name, table in modules.items() if isinstance(table, dict)}
+
+
+def _authorizer_tables(written: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Each authoriser's table by its path; what is no table is told by the validation of the settings."""
+    tables = _list(_table(written.get("auth")).get("authorizers"))
+    paths = {f"auth.authorizers[{index}]": table for index, table in enumerate(tables)}
+    return {path: cast("dict[str, object]", table) for path, table in paths.items() if isinstance(table, dict)}
 
 
 def _table(value: object) -> dict[str, object]:

@@ -8,61 +8,45 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-import orjson
-
-from actas.core import ActasError, AuditUnavailable, Session
+from actas.core import ActasError, AuditUnavailable
 from actas.core.models import new_id
 from actas.core.pipeline import request_id
-from actas.mcp.asgi import Receive, Scope, Send, respond
+from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
-from actas.mcp.entrance import Entrance
-from actas.mcp.metadata import send_metadata
+from actas.mcp.inflight import CutOff
+from actas.mcp.metadata import publish
+from actas.mcp.site import Site
 
 logger = logging.getLogger(__name__)
 
-Endpoint = Callable[[Scope, Receive, Send, Session], Awaitable[None]]
-"""The MCP endpoint behind the door; gets the caller besides."""
-
 
 class Door:
-    """Authenticates every request to ``path`` and hands it with its Session to ``endpoint``.
+    """Authenticates every request to ``path`` and hands it with its Session to the site's endpoint.
 
     Args:
         path: the path of the MCP endpoint.
-        entrance: identifies the caller.
-        metadata: the RFC 9728 document.
-        metadata_path: its path.
-        endpoint: gets what is let in.
+        current: the site that serves now. A request stays with the one that it came to.
         lifespan: entered when the server starts, left when it stops.
     """
 
     def __init__(
-        self,
-        *,
-        path: str,
-        entrance: Entrance,
-        metadata: Mapping[str, object],
-        metadata_path: str,
-        endpoint: Endpoint,
-        lifespan: Callable[[], AbstractAsyncContextManager[object]],
+        self, *, path: str, current: Callable[[], Site], lifespan: Callable[[], AbstractAsyncContextManager[object]]
     ) -> None:
         self._path = path
-        self._entrance = entrance
-        self._metadata = orjson.dumps(metadata)
-        self._metadata_path = metadata_path
-        self._endpoint = endpoint
+        self._current = current
         self.lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
+            site = self._current()
             if scope["path"] == self._path:
-                await self._enter(scope, receive, send)
-            elif scope["path"] == self._metadata_path:
-                await send_metadata(scope, send, self._metadata)
+                await self._serve(site, scope, receive, send)
+            elif scope["path"] in site.documents:
+                await publish(site.documents[scope["path"]], scope, send)
             else:
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"Not found\n")
         elif scope["type"] == "lifespan":
@@ -70,16 +54,31 @@ class Door:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def noting(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await site.in_flight.run(self._enter(site, scope, receive, noting))
+        except CutOff:
+            if not answered:
+                refusal = site.entrance.challenges.cut_off()
+                await respond(send, refusal.status, refusal.headers, refusal.body)
+
+    async def _enter(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         context = request_id.set(new_id())
         try:
-            session = await self._entrance.identify(scope)
+            session = await site.entrance.identify(scope)
             if isinstance(session, Refusal):
                 await respond(send, session.status, session.headers, session.body)
             else:
-                await self._endpoint(scope, receive, send, session)
+                await site.endpoint(scope, receive, send, session)
         except AuditUnavailable as error:
-            refusal = self._entrance.challenges.unavailable(error)
+            refusal = site.entrance.challenges.unavailable(error)
             await respond(send, refusal.status, refusal.headers, refusal.body)
         finally:
             request_id.reset(context)

@@ -1,11 +1,24 @@
 """Who is it? From an HTTP request to the caller's session, or to what to answer instead."""
 
-from actas.core import Audit, AuditEvent, AuthenticationError, Outcome, Session, SessionRejected
+from collections.abc import Awaitable, Callable
+
+from actas.core import (
+    Audit,
+    AuditEvent,
+    AuthenticationError,
+    AuthenticationUnavailable,
+    Outcome,
+    Session,
+    SessionRejected,
+)
 from actas.core.pipeline import request_id
-from actas.mcp.asgi import Scope
+from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.challenge import Challenges, Refusal
 from actas.mcp.credentials import bearer_token
 from actas.oauth.authentication import Authenticator
+
+Endpoint = Callable[[Scope, Receive, Send, Session], Awaitable[None]]
+"""What lies behind the entrance; gets the caller besides."""
 
 
 class Entrance:
@@ -31,6 +44,9 @@ class Entrance:
                 return self.challenges.missing_token()
             known = self._authenticator.cached(token)
             session = known or await self._authenticator.authenticate(token.decode("ascii"))
+        except AuthenticationUnavailable as error:
+            await self._record_failure(error.code, error.detail, error.outcome)
+            return self.challenges.unavailable(error)
         except AuthenticationError as error:
             await self._record_failure(error.code, error.detail)
             return self.challenges.invalid_token(error)
@@ -41,11 +57,11 @@ class Entrance:
             return self.challenges.rejected(rejection)
         return session
 
-    async def _record_failure(self, code: str, reason: str | None) -> None:
+    async def _record_failure(self, code: str, reason: str | None, outcome: Outcome = Outcome.REFUSED) -> None:
         await self._audit.record(
             AuditEvent(
                 source="auth",
-                outcome=Outcome.REFUSED,
+                outcome=outcome,
                 action="authenticate",
                 request_id=request_id.get(),
                 code=code,

@@ -17,18 +17,16 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import ClientDisconnect
 
 from actas.core import AuditSink, ConfigurationError, Session
+from actas.core.authorization import entitled
 from actas.mcp import assembly
 from actas.mcp.answer import Answer
 from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.caller import enter
-from actas.mcp.challenge import Challenges
 from actas.mcp.door import Door
-from actas.mcp.entrance import Entrance
-from actas.mcp.metadata import metadata_document, metadata_url
 from actas.mcp.policy import Policy
 from actas.mcp.policy_guard import PolicyGuard
-from actas.mcp.server import CoreContext, MCPOAuthServer
 from actas.mcp.settings import Settings
+from actas.mcp.site import CoreContext, Site
 
 _caller: ContextVar[Session] = ContextVar("actas_caller")
 """For the one question that the SDK asks before its middleware runs."""
@@ -73,8 +71,8 @@ class ProtectedServer:
             raise ConfigurationError("the server has an authentication of its own: make it without auth")
         if any(isinstance(each, PolicyGuard) for each in server.middleware):
             raise ConfigurationError("the server has a door already")
-        self._ours = MCPOAuthServer(configuration, audit_sink=audit_sink)
-        settings = self._ours.settings.mcp
+        self._site = Site(assembly.configuration(configuration), audit_sink=audit_sink)
+        settings = self._site.settings.mcp
         resource = settings.resource_at(settings.port)
         if urlsplit(resource).port == 0:
             raise ConfigurationError("mcp.port: 0 names no resource; set mcp.resource, or the port that is served")
@@ -89,14 +87,15 @@ class ProtectedServer:
             ),
         )
         self._manager = server.session_manager
-        self._challenges = Challenges(metadata_url(resource), policy.scopes())
+        self._site.furnish(resource, scopes=policy.scopes())
+        self._site.endpoint = self._serve
         self._install_guard(server, policy)
-        self._door = self._made_door(resource, policy)
+        self._door = Door(path=settings.path, current=lambda: self._site, lifespan=self._lifespan)
 
     @property
     def core_context(self) -> CoreContext:
         """The pipeline, the modules, the audit and the authenticator."""
-        return self._ours.core_context
+        return self._site.context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -110,37 +109,27 @@ class ProtectedServer:
         def has_tool(name: str) -> bool:
             return lookup is not None and lookup(name) is not None
 
-        guard = PolicyGuard(policy, self.core_context.pipeline, has_tool if sure and lookup is not None else None)
+        pipeline = self.core_context.pipeline
+        guard = PolicyGuard(policy, pipeline, has_tool if sure and lookup is not None else None)
         server.middleware.insert(0, guard)
 
         def seen_schema(name: str) -> Mapping[str, Any] | None:
-            return None if lookup is None or guard.sees(_caller.get(), "tool", name) is None else lookup(name)
+            action = policy.action("tool", name)
+            # Authorisers cannot be asked here, and they may hide the tool.
+            seen = action is not None and entitled(_caller.get(), action) and not pipeline.authority.authorizers
+            return lookup(name) if seen and lookup is not None else None
 
         if lookup is not None:
             # The SDK compares Mcp-Param-* headers before its middleware runs: not for what the caller may not see.
             self._manager.app.get_tool_input_schema = seen_schema
 
-    def _made_door(self, resource: str, policy: Policy) -> Door:
-        settings, context = self._ours.settings, self.core_context
-        where = metadata_url(resource)
-
-        @contextlib.asynccontextmanager
-        async def lifespan() -> AsyncGenerator[None]:
-            async with self._ours.opened(), self._manager.run():
-                yield
-
-        issuers = [issuer.issuer for issuer in settings.auth.trusted_idps]
-        return Door(
-            path=settings.mcp.path,
-            entrance=Entrance(context.authenticator, self._challenges, context.audit),
-            metadata=metadata_document(resource, settings.mcp.server_name, issuers, policy.scopes()),
-            metadata_path=urlsplit(where).path,
-            endpoint=self._serve,
-            lifespan=lifespan,
-        )
+    @contextlib.asynccontextmanager
+    async def _lifespan(self) -> AsyncGenerator[None]:
+        async with self._site.opened(), self._manager.run():
+            yield
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
-        answer = Answer(send, enter(scope, session, self._challenges, self.core_context.pipeline))
+        answer = Answer(send, enter(scope, session, self._site.entrance.challenges, self.core_context.pipeline))
         user, caller = auth_context_var.set(scope["user"]), _caller.set(session)
         try:
             async with _until(session if scope["method"] == "GET" else None):

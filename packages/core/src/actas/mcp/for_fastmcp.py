@@ -141,14 +141,14 @@ class PolicyMiddleware(Middleware):
             return await call_next(context)
         if method in _LISTS:
             listed = cast("Sequence[object]", await call_next(context))
-            return [each for each in listed if ruling.sees(session, *_named(each)) is not None]
+            return [each for each in listed if await ruling.sees(session, *_named(each)) is not None]
         if method == "subscriptions/listen":
             return await self._listen(exchange, ruling, context, call_next)
         kind, name = _target(method, context.message)
         if not isinstance(name, str):
             raise MCPError(types.INVALID_PARAMS, "Invalid request parameters")
         there = kind == "method" or await _has(_server(context), kind, name)
-        action = ruling.sees(session, kind, name)
+        action = await ruling.sees(session, kind, name)
         if action is None or not there:
             raise await ruling.unknown(session, method, kind, name)
         try:
@@ -167,7 +167,8 @@ class PolicyMiddleware(Middleware):
         needed: list[Action] = []
         if isinstance(uris := wanted.get("resourceSubscriptions"), list):
             for uri in counted([uri for uri in cast("list[object]", uris) if isinstance(uri, str)]):
-                there, action = await _has(_server(context), "resource", uri), ruling.sees(session, "resource", uri)
+                there = await _has(_server(context), "resource", uri)
+                action = await ruling.sees(session, "resource", uri)
                 needed += [action] if there and action is not None else []
             wanted["resourceSubscriptions"] = [action.name for action in needed]
         changed = replace(context, message={**message, "notifications": wanted})

@@ -4,6 +4,7 @@ Both the SDK's way and the short way (:mod:`actas.mcp.short_way`) come through h
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import orjson
 from actas.core import (
     ActasError,
     AuditUnavailable,
+    AuthorizerUnavailable,
     ConfigurationError,
     DelegationResult,
     Effect,
@@ -23,7 +25,7 @@ from actas.core import (
     Session,
     UnknownAction,
 )
-from actas.core.authorization import entitled
+from actas.core.authorization import entitled, hidden_because
 from actas.core.errors import places
 from actas.core.pipeline import current_request
 from actas.mcp.encoding import encode
@@ -36,27 +38,55 @@ from actas.mcp.tools import Tool
 logger = logging.getLogger(__name__)
 
 _MOST_VIEWS = 512
-"""Permission sets whose views are remembered."""
+"""Views, and ways to one, that are remembered."""
+_MOST_CALLERS = 2048
+"""Sessions whose own view is remembered."""
+_VIEW_SECONDS = 5.0
+"""How long what ``can_access`` and authorisers said of a session's list counts. A call is always asked about anew."""
 
 
-@dataclass(frozen=True, slots=True)
+_Rights = tuple[frozenset[str], str, tuple[str, ...]]
+"""Permissions and roles: all that a tool without ``can_access`` is hidden by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What everybody with one set of permissions sees."""
+    """What somebody sees. Whoever sees the same gets the same object, so it can be a key."""
 
     tools: Mapping[str, Tool]
     listing: list[dict[str, Any]]  # Any: JSON as the MCP schema has it
     """The tools as ``tools/list`` shows them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one session sees, for a short while."""
+
+    session: Session
+    view: View
+    hidden: Mapping[str, str | None]
+    """Why, for the operator, each tool is hidden; None: it is not."""
+    until: float
+
+
 class Guard:
-    """Holds the tools; answers what a session sees and carries out what it calls."""
+    """Holds the tools; answers what a session sees and carries out what it calls.
+
+    What permissions and roles alone decide is looked up. Where a tool has ``can_access``, or authorisers
+    are asked, all of a session's tools are decided before one is looked for, and remembered together: so
+    a hidden tool takes as long as one that is not there.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.resources = ResourceGuard(pipeline)
         self.prompts = PromptGuard(pipeline)
         self._tools: dict[str, Tool] = {}
-        self._views: dict[frozenset[str], View] = {}
+        self._asked = bool(pipeline.authority.authorizers)
+        """Whether what a session sees is more than a look-up."""
+        self._by_rights: dict[_Rights, View] = {}
+        self._by_names: dict[frozenset[str], View] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def add(self, tools: Iterable[Tool]) -> None:
         """Add tools, all or none.
@@ -77,25 +107,74 @@ class Guard:
                 raise ConfigurationError(f"{tool.origin}: {error}") from error
             known[tool.name] = tool
         self._tools = known
-        self._views.clear()
+        self._asked = self._asked or any(tool.action.can_access is not None for tool in known.values())
+        for cache in (self._by_rights, self._by_names, self._seen):
+            cache.clear()
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """All tools, whoever sees them: for the operator."""
+        return self._tools
 
     def scopes(self) -> list[str]:
         """All scopes that any tool, resource or prompt asks for, sorted: for the resource's metadata."""
         tools = {scope for tool in self._tools.values() for scope in tool.action.scopes}
         return sorted(tools | self.resources.scopes() | self.prompts.scopes())
 
-    def view(self, session: Session) -> View:
-        """What ``session`` sees: by entitlement, not by scope. The same for equal permissions."""
-        key = frozenset[str]() if session.rejected else session.permissions
-        view = self._views.get(key)
-        if view is None or session.rejected:
-            visible = {name: tool for name, tool in self._tools.items() if entitled(session, tool.action)}
-            view = View(visible, [_listed(tool) for tool in visible.values()])
-            if not session.rejected:
-                if len(self._views) >= _MOST_VIEWS:
-                    self._views.clear()
-                self._views[key] = view
+    def first_scopes(self) -> list[str]:
+        """What a client should ask for at first, sorted: the scopes that reading needs, for it can step up to the
+        rest (MCP, Scope Minimization). All of them where reading needs none."""
+        reading = {s for tool in self._tools.values() if tool.action.effect is Effect.READ for s in tool.action.scopes}
+        return sorted(reading | self.resources.scopes() | self.prompts.scopes()) or self.scopes()
+
+    async def view(self, session: Session) -> View:
+        """What ``session`` sees: by entitlement and what authorisers say, not by scope."""
+        if self._asked:
+            return (await self._ask(session)).view
+        if session.rejected:
+            return self._view_of(())
+        rights = (session.permissions, session.role, session.custom_roles)
+        view = self._by_rights.get(rights)
+        if view is None:
+            view = self._view_of(name for name, tool in self._tools.items() if entitled(session, tool.action))
+            if len(self._by_rights) >= _MOST_VIEWS:
+                self._by_rights.clear()
+            self._by_rights[rights] = view
         return view
+
+    def _view_of(self, names: Iterable[str]) -> View:
+        key = frozenset(names)
+        view = self._by_names.get(key)
+        if view is None:
+            visible = {name: tool for name, tool in self._tools.items() if name in key}
+            view = View(visible, [_listed(tool) for tool in visible.values()])
+            if len(self._by_names) >= _MOST_VIEWS:
+                self._by_names.clear()
+            self._by_names[key] = view
+        return view
+
+    async def _ask(self, session: Session) -> _Seen:
+        """What ``session`` sees, remembered for as long as it is the same object: what it says cannot change."""
+        now = time.monotonic()
+        known = self._seen.get(id(session))
+        if known is not None and known.session is session and now < known.until:
+            return known
+        hidden = {name: hidden_because(session, tool.action) for name, tool in self._tools.items()}
+        visible = [tool for name, tool in self._tools.items() if hidden[name] is None]
+        decisions = await self.pipeline.authority.ask([tool.question(session) for tool in visible])
+        for tool, decision in zip(visible, decisions, strict=True):
+            if not decision.allowed and not decision.missing:  # what a step-up would help is shown
+                hidden[tool.name] = decision.reason
+        view = self._view_of(name for name, why in hidden.items() if why is None)
+        seen = _Seen(session, view, hidden, now + _VIEW_SECONDS)
+        failed = next((each for each in decisions if each.code == AuthorizerUnavailable.code), None)
+        if failed is not None:
+            await self.pipeline.refuse(session, "list", AuthorizerUnavailable(detail=failed.reason))
+            return seen  # and not remembered: it may be over by the next request
+        if len(self._seen) >= _MOST_CALLERS:
+            del self._seen[next(iter(self._seen))]
+        self._seen[id(session)] = seen
+        return seen
 
     async def call(self, session: Session, name: str, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Carry out a tool and shape what came of it as a ``CallToolResult``.
@@ -105,9 +184,11 @@ class Guard:
             InsufficientScope: he may use it with more scopes. Recorded.
             AuditUnavailable: it cannot be recorded.
         """
-        tool = self.view(session).tools.get(name)
+        seen = await self._ask(session) if self._asked else None
+        view = await self.view(session) if seen is None else seen.view
+        tool = view.tools.get(name)
         if tool is None:
-            raise await self._unknown(session, name)
+            raise await self._unknown(session, name, seen)
         try:
             result = await tool.run(self.pipeline, session, arguments)
         except (InsufficientScope, AuditUnavailable):
@@ -121,12 +202,14 @@ class Guard:
             logger.error("request %s: what %s returned is no JSON: %s", current_request(), name, places(error))
             return failed(InternalError())
 
-    async def _unknown(self, session: Session, name: str) -> ActasError:
+    async def _unknown(self, session: Session, name: str, seen: _Seen | None) -> ActasError:
         """The caller is told the same of a tool that is hidden and of one that is not there; the minutes differ."""
-        if name in self._tools:
-            error: ActasError = PermissionDenied(detail=f"needs the permission {self._tools[name].action.permission}")
+        tool = self._tools.get(name)
+        if tool is None:
+            error: ActasError = UnknownAction(detail="there is no such tool")
         else:
-            error = UnknownAction(detail="there is no such tool")
+            # ``can_access`` is not asked again: that would take its time only for a tool that is there.
+            error = PermissionDenied(detail=seen.hidden[name] if seen else hidden_because(session, tool.action))
         await self.pipeline.refuse(session, "call", error, tool=name)
         return UnknownAction("Unknown tool. List the tools to see what there is.")
 

@@ -83,16 +83,21 @@ class Handlers:
         self._listen.close()
 
     async def _list_tools(self, context: _Context, params: types.PaginatedRequestParams) -> _Json:
-        return _list("tools", self._guard.view(_exchange(context).session).listing)
+        exchange = _exchange(context)
+        return _list("tools", (await _answered(exchange, self._guard.view(exchange.session))).listing)
 
     async def _list_resources(self, context: _Context, params: types.PaginatedRequestParams) -> _Json:
-        return _list("resources", self._guard.resources.listing(_exchange(context).session))
+        exchange = _exchange(context)
+        return _list("resources", await _answered(exchange, self._guard.resources.listing(exchange.session)))
 
     async def _list_templates(self, context: _Context, params: types.PaginatedRequestParams) -> _Json:
-        return _list("resourceTemplates", self._guard.resources.templates(_exchange(context).session))
+        exchange = _exchange(context)
+        listing = self._guard.resources.listing(exchange.session, templates=True)
+        return _list("resourceTemplates", await _answered(exchange, listing))
 
     async def _list_prompts(self, context: _Context, params: types.PaginatedRequestParams) -> _Json:
-        return _list("prompts", self._guard.prompts.listing(_exchange(context).session))
+        exchange = _exchange(context)
+        return _list("prompts", await _answered(exchange, self._guard.prompts.listing(exchange.session)))
 
     async def _call_tool(self, context: _Context, params: types.CallToolRequestParams) -> _Json:
         exchange = _exchange(context)
@@ -129,11 +134,7 @@ class Handlers:
     ) -> types.SubscriptionsListenResult:
         """Only resources are told of. URIs that are hidden, and those that are not there, are left out."""
         session, guard = exchange.session, self._guard
-        needs = {
-            uri: action
-            for uri in counted(params.notifications.resource_subscriptions or [])
-            if (action := guard.resources.needs(session, uri)) is not None
-        }
+        needs = await guard.resources.needs(session, counted(params.notifications.resource_subscriptions or []))
         heeded = types.SubscriptionFilter(resource_subscriptions=list(needs) or None)
         changed = params.model_copy(update={"notifications": heeded})
         ended = types.SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: context.request_id})

@@ -1,108 +1,135 @@
-"""One uvicorn on one socket, in a task of its own, without its claims on the whole process."""
+"""One uvicorn on one socket, in a task of its own, without its claims on the whole process, stopped without loss."""
 
 import asyncio
 import contextlib
-import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from actas.core import ConfigurationError
-from actas.mcp.door import Door
+from actas.mcp.asgi import ASGIApp
+from actas.mcp.connection import HEAD_BYTES, KEEP_ALIVE_SECONDS, LINGER_SECONDS, Connection, State
 
-HEAD_BYTES = 65_536
-"""Bytes of a request's line and headers, without its token, or of what else comes between two pieces of its body."""
-RECEIVE_SECONDS = 60.0
-"""Seconds in which a request must have arrived, its body included."""
+_ANSWER_SECONDS = 1.0
+"""Seconds in which what was cut off must have been answered."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process belongs to whoever runs us."""
+    """uvicorn without its signal handlers: the process belongs to whoever runs us. And with another end.
+
+    Its own closes connections on which a request is on its way, forgets those that nobody has accepted yet, and
+    cancels what takes too long without an answer.
+    """
+
+    server_state: State
+
+    def __init__(self, config: uvicorn.Config, *, seconds: Callable[[], float], cut_off: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.server_state = State()
+        self._seconds = seconds
+        self._cut_off = cut_off
+        self._hurried = False
+        self._waiting: asyncio.Timeout | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self._hurried = True
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with an end to what a stranger can send and to how long he takes; it has neither."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, finish what runs and what comes on open connections, each for the last time."""
+        deadline = asyncio.get_running_loop().time() + self._seconds()
+        state = self.server_state
+        for connection in self._connections():
+            connection.let_go()
+        await self._within(LINGER_SECONDS, state.all_gone.wait())
+        await self._accept_the_rest(sockets or [])
+        if not await self._within(deadline - asyncio.get_running_loop().time(), self._nothing_left()):
+            self._hurried = False  # what is cut off is answered, also where it must be at once
+            self._cut_off()
+            await self._within(_ANSWER_SECONDS, self._nothing_left())
+        for connection in self._connections():
+            connection.transport.abort()
+        for task in list(state.tasks):
+            task.cancel()
+        if state.tasks:
+            await asyncio.wait(list(state.tasks), timeout=_ANSWER_SECONDS)
 
-    def __init__(self, *, longest_head: int, **uvicorns: Any) -> None:  # Any: uvicorn's own business
-        super().__init__(**uvicorns)
-        self._longest_head = longest_head
-        self._head = 0
-        self._unheard = 0
-        self._deadline: asyncio.TimerHandle | None = None
+    def _connections(self) -> "list[Connection]":
+        return cast("list[Connection]", list(self.server_state.connections))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast("asyncio.Transport", transport))
-        self._await_request()
+    async def _accept_the_rest(self, sockets: list[socket.socket]) -> None:
+        """Close the listening sockets. Whoever is connected already and waits to be accepted comes in before."""
+        loop, accepted = asyncio.get_running_loop(), list[socket.socket]()
+        for listening in sockets:
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted.append(listening.accept()[0])
+        for server in self.servers:
+            server.close()
+        made = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        factory = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        for connection in accepted:
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):  # he has left again
+                await loop.connect_accepted_socket(
+                    cast("Any", factory), connection, ssl=self.config.ssl
+                )  # Any: partial
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
+    async def _nothing_left(self) -> None:
+        while self.server_state.connections or self.server_state.tasks:
+            await self.server_state.all_gone.wait()
+            if self.server_state.tasks:
+                await asyncio.wait(list(self.server_state.tasks))
 
-    def data_received(self, data: bytes) -> None:
-        self._unheard += len(data)
-        super().data_received(data)
-        if self._unheard > self._longest_head and not self.transport.is_closing():
-            self.send_400_response("Request head too large.")
-
-    def on_message_begin(self) -> None:
-        self._head = 0
-        self._await_request()
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_body(self, body: bytes) -> None:
-        self._unheard = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._unheard = 0
-        self._stop_waiting()
-        super().on_message_complete()
-
-    def _count(self, length: int) -> None:
-        self._unheard = 0
-        self._head += length
-        if self._head > self._longest_head:
-            raise ValueError("request head too large")  # the parser passes it on, and uvicorn answers 400
-
-    def _await_request(self) -> None:
-        self._stop_waiting()
-        self._deadline = self.loop.call_later(RECEIVE_SECONDS, self.transport.abort)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    async def _within(self, seconds: float, waiting: Awaitable[object]) -> bool:
+        try:
+            async with asyncio.timeout(0 if self._hurried else max(seconds, 0)) as self._waiting:
+                await waiting
+        except TimeoutError:
+            return False
+        return True
 
 
 class Listener:
     """One uvicorn on one socket, in a task of its own.
 
-    ``longest_token``: in bytes; headers may be longer by :data:`HEAD_BYTES`.
+    Args:
+        listening: where.
+        app: what answers.
+        lifespan: entered before anything is answered, left when everything is.
+        longest_token: in bytes; headers may be longer by :data:`~actas.mcp.connection.HEAD_BYTES`.
+        seconds: that running requests get to finish, when it stops.
+        cut_off: ends those that did not; each must answer at once.
     """
 
-    def __init__(self, listening: socket.socket, app: Door, *, longest_token: int) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        app: ASGIApp,
+        lifespan: Callable[[], AbstractAsyncContextManager[object]],
+        *,
+        longest_token: Callable[[], int],
+        seconds: Callable[[], float],
+        cut_off: Callable[[], None],
+    ) -> None:
         self.port: int = listening.getsockname()[1]
         self._socket = listening
-        self._app = app
+        self._lifespan = lifespan
         config = uvicorn.Config(
             cast("Any", app),  # Any: uvicorn's own ASGI types are narrower than the specification's
-            http=cast("Any", partial(_Protocol, longest_head=HEAD_BYTES + longest_token)),  # Any: it wants a class
+            http=cast(
+                "Any", partial(Connection, longest_head=lambda: HEAD_BYTES + longest_token())
+            ),  # Any: it wants a class
             ws="none",
             log_config=None,
             log_level="warning",
@@ -111,9 +138,9 @@ class Listener:
             date_header=False,
             proxy_headers=False,
             lifespan="off",
-            timeout_graceful_shutdown=10,
+            timeout_keep_alive=cast("int", KEEP_ALIVE_SECONDS),  # uvicorn hands it to call_later, as it is
         )
-        self._server = _Server(config)
+        self._server = _Server(config, seconds=seconds, cut_off=cut_off)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -135,29 +162,26 @@ class Listener:
         Not through uvicorn, which would log the error of a failed start and lose it.
         """
         try:
-            async with self._app.lifespan():
+            async with self._lifespan():
                 await self._server.serve(sockets=[self._socket])
         finally:
             self._socket.close()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no new requests should be sent here."""
+        return self._server.server_state.stopping
+
     async def stop(self) -> None:
-        """Finish what runs, within uvicorn's deadline."""
+        """Finish what runs, within its time, and close what is left."""
+        self._server.server_state.stopping = True
         self._server.should_exit = True
         if self._task is not None:
             await self._task
 
-
-async def wait_for_signal() -> None:
-    """Return on SIGINT or SIGTERM."""
-    signalled = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signalled.set)
-    try:
-        await signalled.wait()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    def hurry(self) -> None:
+        """Stop at once: what runs is cut off."""
+        self._server.hurry()
 
 
 def listen(host: str, port: int) -> socket.socket:

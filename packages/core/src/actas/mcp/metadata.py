@@ -24,8 +24,8 @@ def metadata_document(resource: str, name: str, issuers: list[str], scopes: list
     return document | {"scopes_supported": scopes} if scopes else document
 
 
-async def send_metadata(scope: Scope, send: Send, document: bytes) -> None:
-    """Answer a request for the metadata."""
+async def publish(document: bytes, scope: Scope, send: Send) -> None:
+    """Answer a request for ``document``."""
     if scope["method"] not in ("GET", "HEAD"):
         await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
         return

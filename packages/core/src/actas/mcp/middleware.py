@@ -4,9 +4,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import orjson
 
 from actas.core import (
     ActasError,
@@ -19,13 +16,13 @@ from actas.core import (
 )
 from actas.core.models import new_id
 from actas.core.pipeline import current_request, request_id
+from actas.mcp import assembly
 from actas.mcp.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 from actas.mcp.caller import Exchange, enter
-from actas.mcp.challenge import Challenges, Refusal
-from actas.mcp.entrance import Entrance
-from actas.mcp.metadata import metadata_document, metadata_url, send_metadata
-from actas.mcp.server import MCPOAuthServer
+from actas.mcp.challenge import Refusal
+from actas.mcp.metadata import publish
 from actas.mcp.settings import Settings
+from actas.mcp.site import Site
 
 _LONGEST_HELD = 65_536
 """Bytes of one piece of an answer that may wait."""
@@ -66,15 +63,9 @@ class DoorMiddleware:
     ) -> None:
         self._app = app
         self._public = _PublicPaths(public)
-        self._ours = MCPOAuthServer(configuration, audit_sink=audit_sink)
-        settings, context = self._ours.settings, self._ours.core_context
-        resource, named = settings.mcp.resource_at(settings.mcp.port), sorted(set(scopes))
-        where = metadata_url(resource)
-        self._challenges = Challenges(where, named)
-        self._entrance = Entrance(context.authenticator, self._challenges, context.audit)
-        issuers = [issuer.issuer for issuer in settings.auth.trusted_idps]
-        self._metadata = orjson.dumps(metadata_document(resource, settings.mcp.server_name, issuers, named))
-        self._metadata_path = urlsplit(where).path
+        self._site = Site(assembly.configuration(configuration), audit_sink=audit_sink)
+        settings = self._site.settings.mcp
+        self._site.furnish(settings.resource_at(settings.port), scopes=sorted(set(scopes)))
         self._opened = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,8 +74,9 @@ class DoorMiddleware:
             await self._live(scope, receive, send)
             return
         path = _path_in_application(scope)
-        if scope["type"] == "http" and self._metadata_path in (path, scope["path"]):
-            await send_metadata(scope, send, self._metadata)
+        document = self._site.documents.get(path) or self._site.documents.get(scope["path"])
+        if scope["type"] == "http" and document is not None:
+            await publish(document, scope, send)
         elif self._public.have(path):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
@@ -116,7 +108,7 @@ class DoorMiddleware:
 
     @contextlib.asynccontextmanager
     async def _open(self) -> AsyncGenerator[None]:
-        async with self._ours.opened():
+        async with self._site.opened():
             self._opened = True
             try:
                 yield
@@ -128,15 +120,15 @@ class DoorMiddleware:
             raise RuntimeError("the door is shut: the lifespan of the application that it is around was not run")
         context = request_id.set(new_id())
         try:
-            session = await self._entrance.identify(scope)
+            session = await self._site.entrance.identify(scope)
             if isinstance(session, Refusal):
                 await _refuse(send, session)
                 return
-            await self._ours.core_context.audit.ready()
-            exchange = enter(scope, session, self._challenges, self._ours.core_context.pipeline)
+            await self._site.context.audit.ready()
+            exchange = enter(scope, session, self._site.entrance.challenges, self._site.context.pipeline)
             await self._serve(scope, receive, send, exchange)
         except AuditUnavailable as error:
-            await _refuse(send, self._challenges.unavailable(error))
+            await _refuse(send, self._site.entrance.challenges.unavailable(error))
         finally:
             request_id.reset(context)
 

@@ -8,6 +8,9 @@ from urllib.parse import unquote
 
 from actas.core import Action, ConfigurationError
 
+_MOST_REMEMBERED = 4096
+"""Names, which callers choose."""
+
 Kind = Literal["tool", "resource", "prompt", "method"]
 
 
@@ -19,6 +22,8 @@ class Rule:
     """Whoever lacks it does not see what the rule is about. None, which must be said: every admitted session has it."""
     scopes: frozenset[str] = frozenset()
     """Whoever lacks one sees it and is told to step up."""
+    roles: frozenset[str] = frozenset()
+    """Whoever has none of these does not see it either. Empty: any role will do."""
     timeout: float | None = None
     """Seconds that a call may take; None takes ``mcp.tool_timeout``."""
 
@@ -41,6 +46,10 @@ class Policy:
     """By the prompt's name."""
     methods: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
     """By the name of a method that MCP itself does not have: an extension's."""
+    _actions: dict[tuple[Kind, str], Action] = field(
+        default_factory=dict[tuple[Kind, str], Action], init=False, repr=False, compare=False
+    )
+    """The same action for the same name each time: decisions are remembered by it."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -59,9 +68,19 @@ class Policy:
             rule = _first({"tool": self.tools, "prompt": self.prompts, "method": self.methods}[kind], name)
         if rule is None:
             return None
-        return Action(
-            name=name, description="", permission=rule.permission, scopes=frozenset(rule.scopes), timeout=rule.timeout
-        )
+        action = self._actions.get((kind, name))
+        if action is None:
+            if len(self._actions) >= _MOST_REMEMBERED:
+                self._actions.clear()
+            action = self._actions[kind, name] = Action(
+                name=name,
+                description="",
+                permission=rule.permission,
+                scopes=frozenset(rule.scopes),
+                roles=frozenset(rule.roles),
+                timeout=rule.timeout,
+            )
+        return action
 
     def scopes(self) -> list[str]:
         """All scopes that any rule asks for, sorted: for the resource's metadata."""

@@ -94,7 +94,6 @@ class PolicyGuard:
     def __init__(self, policy: Policy, pipeline: Pipeline, has_tool: Callable[[str], bool] | None) -> None:
         self._ruling = Ruling(policy, pipeline)
         self._has_tool = has_tool
-        self.sees = self._ruling.sees
 
     async def __call__(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
         """Judge one message, and let it through to the server or not."""
@@ -114,7 +113,7 @@ class PolicyGuard:
             exchange.decided = True
             return await call_next(ctx)
         if method in _BY_METHOD:
-            return self._filtered(exchange.session, _BY_METHOD[method], await call_next(ctx))
+            return await self._filtered(exchange.session, _BY_METHOD[method], await call_next(ctx))
         if method == "subscriptions/listen":
             return await self._listen(exchange, ctx, call_next)
         kind, name = _target(method, params)
@@ -125,12 +124,14 @@ class PolicyGuard:
             raise await self._ruling.unknown(exchange.session, method, kind, name)
         return await self._carry_out(exchange, action, kind, lambda: call_next(ctx))
 
-    def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
+    async def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
         """The entries that ``session`` may know of; for it alone to keep (MCP 2026-07-28, caching)."""
         if not isinstance(result, dict):
             return result
         entries = cast("list[_Json]", result.get(listing.entries, []))
-        shown = [entry for entry in entries if self.sees(session, listing.kind, str(entry.get(listing.name)))]
+        shown = [
+            entry for entry in entries if await self._ruling.sees(session, listing.kind, str(entry.get(listing.name)))
+        ]
         return {**_private(result), listing.entries: shown}
 
     async def _known(
@@ -140,7 +141,7 @@ class PolicyGuard:
 
         The server is asked whatever the policy says, so that an answer takes as long for what is hidden.
         """
-        action = self.sees(session, kind, name)
+        action = await self._ruling.sees(session, kind, name)
         if kind == "method":
             return action
         if kind == "tool" and self._has_tool is not None:

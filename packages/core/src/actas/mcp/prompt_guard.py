@@ -6,11 +6,11 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from actas.core import ActasError, ConfigurationError, PermissionDenied, Pipeline, Session, UnknownAction
-from actas.core.authorization import entitled
 from actas.mcp.completion import suggestions
 from actas.mcp.prompts import Prompt
 from actas.mcp.receipts import proof
 from actas.mcp.schema import adapter
+from actas.mcp.visibility import hidden
 
 _Json = dict[str, Any]  # Any: JSON as the MCP schema has it
 
@@ -50,9 +50,9 @@ class PromptGuard:
         """Whether any has suggestions."""
         return any(prompt.completions for prompt in self._prompts.values())
 
-    def listing(self, session: Session) -> list[_Json]:
+    async def listing(self, session: Session) -> list[_Json]:
         """The prompts that ``session`` sees, by entitlement, as ``prompts/list`` shows them."""
-        return [prompt.listed() for prompt in self._prompts.values() if entitled(session, prompt.action)]
+        return [prompt.listed() for prompt, why in await self._judged(session) if why is None]
 
     async def get(self, session: Session, name: str, arguments: Mapping[str, object]) -> _Json:
         """A ``GetPromptResult``.
@@ -80,15 +80,21 @@ class PromptGuard:
         )
 
     async def _seen(self, session: Session, method: str, name: str) -> Prompt:
-        """The caller is told the same of one that is hidden and of one that is not there; the minutes differ."""
-        prompt = self._prompts.get(name)
-        if prompt is not None and entitled(session, prompt.action):
-            return prompt
+        """The caller is told the same of a prompt that is hidden and of one that is not there; the minutes differ."""
+        named = [(prompt, why) for prompt, why in await self._judged(session) if prompt.action.name == name]
         error: ActasError = UnknownAction(detail="there is no such prompt")
-        if prompt is not None:
-            error = PermissionDenied(detail=f"needs the permission {prompt.action.permission}")
+        for prompt, why in named:
+            if why is None:
+                return prompt
+            error = PermissionDenied(detail=why)
         await self._pipeline.refuse(session, method, error, tool=name, source="prompt")
         raise UnknownAction(UNKNOWN)
+
+    async def _judged(self, session: Session) -> list[tuple[Prompt, str | None]]:
+        """All of them, each with why it is hidden from ``session``."""
+        prompts = list(self._prompts.values())
+        actions = [prompt.action for prompt in prompts]
+        return list(zip(prompts, await hidden(self._pipeline, session, actions, source="prompt"), strict=True))
 
 
 def _messages(data: object) -> list[object]:

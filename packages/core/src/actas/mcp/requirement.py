@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 
-from actas.core import Action, AuthorizationError, Session
-from actas.core.authorization import authorize
-from actas.mcp.caller import current_session, exchange_of
+from actas.core import Action, AuthorizationError, Question, Session
+from actas.mcp.caller import current_pipeline, current_session, exchange_of
 
 
 class Requirement:
@@ -23,9 +22,14 @@ class Requirement:
             AuthorizationError: he may not. The door answers it: HTTP 403, with a challenge where a scope is missing.
             LookupError: the request did not come through the door, as on a public path.
         """
-        session = current_session(request)
+        session, authority = current_session(request), current_pipeline(request).authority
+        action = self._action
         try:
-            authorize(session, self._action, now=time.time())
+            granted = authority.authorize(session, action, now=time.time())
+            if authority.authorizers:
+                await authority.confirm(
+                    granted, Question(session=session, tool=action.name, module=None, action=action)
+                )
         except AuthorizationError as error:
             exchange = exchange_of(request.scope)
             if exchange is not None and not exchange.refuse(error):
@@ -34,7 +38,9 @@ class Requirement:
         return session
 
 
-def requires(permission: str | None = None, scopes: Iterable[str] = ()) -> Requirement:
+def requires(
+    permission: str | None = None, scopes: Iterable[str] = (), *, roles: Iterable[str] = (), name: str = "route"
+) -> Requirement:
     """What a route asks for.
 
     In FastAPI it is a dependency, ``Annotated[Session, Depends(requires("orders:read"))]``; in Starlette it is called:
@@ -43,5 +49,9 @@ def requires(permission: str | None = None, scopes: Iterable[str] = ()) -> Requi
     Args:
         permission: whoever lacks it is answered 403. None: every admitted session has it.
         scopes: whoever lacks one is answered 403 with a challenge that names all of them, to step up from.
+        roles: whoever has none of them is answered 403. Empty: any role will do.
+        name: what authorisers are asked about, as a tool's name.
     """
-    return Requirement(Action(name="route", description="", permission=permission, scopes=frozenset(scopes)))
+    return Requirement(
+        Action(name=name, description="", permission=permission, scopes=frozenset(scopes), roles=frozenset(roles))
+    )

@@ -15,12 +15,12 @@ from actas.core import (
     Session,
     UnknownAction,
 )
-from actas.core.authorization import entitled
 from actas.mcp.completion import suggestions
 from actas.mcp.encoding import encode
 from actas.mcp.receipts import proof
 from actas.mcp.resources import Resource
 from actas.mcp.schema import adapter
+from actas.mcp.visibility import hidden
 
 _Json = dict[str, Any]  # Any: JSON as the MCP schema has it
 
@@ -62,20 +62,16 @@ class ResourceGuard:
         """Whether any has suggestions."""
         return any(resource.completions for resource in self._resources.values())
 
-    def listing(self, session: Session) -> list[_Json]:
-        """The single resources that ``session`` sees, by entitlement, as ``resources/list`` shows them."""
-        return [_listed(each, "uri") for each in self._resources.values() if _seen(session, each, template=False)]
+    async def listing(self, session: Session, *, templates: bool = False) -> list[_Json]:
+        """What ``session`` sees, by entitlement, as ``resources/list`` or ``resources/templates/list`` shows it."""
+        seen = [resource for resource, why in await self._judged(session) if why is None]
+        return [_listed(resource) for resource in seen if (resource.template is not None) is templates]
 
-    def templates(self, session: Session) -> list[_Json]:
-        """The templates that ``session`` sees, as ``resources/templates/list`` shows them."""
-        return [
-            _listed(each, "uriTemplate") for each in self._resources.values() if _seen(session, each, template=True)
-        ]
-
-    def needs(self, session: Session, uri: str) -> Action | None:
-        """What reading ``uri`` needs; None where there is no such resource, for this caller."""
-        found = self._find(session, uri)
-        return None if found is None else found[0].action
+    async def needs(self, session: Session, uris: Iterable[str]) -> dict[str, Action]:
+        """What reading each of ``uris`` needs; those that are not there, for this caller, are left out."""
+        judged = await self._judged(session)
+        found = {uri: _found(judged, uri) for uri in uris}
+        return {uri: each[0].action for uri, each in found.items() if each is not None}
 
     async def read(self, session: Session, uri: str) -> _Json:
         """A ``ReadResourceResult``.
@@ -84,9 +80,11 @@ class ResourceGuard:
             UnknownAction: there is no such resource, for this caller. Recorded.
             ActasError: as the pipeline does.
         """
-        found = self._find(session, uri)
+        judged = await self._judged(session)
+        found = _found(judged, uri)
         if found is None:
-            raise await self._unknown(session, "read", uri)
+            fitting = [why for resource, why in judged if resource.variables(uri) is not None]
+            raise await self._unknown(session, "read", uri, fitting)
         resource, variables = found
         pipeline = self._pipeline
         result = await pipeline.call(
@@ -102,42 +100,41 @@ class ResourceGuard:
 
     async def complete(self, session: Session, uri: str, argument: str, typed: Mapping[str, object]) -> _Json:
         """A ``CompleteResult`` for a variable of the template ``uri``. Raises as :meth:`read` does."""
-        resource = self._resources.get(uri)
-        if resource is None or not entitled(session, resource.action):
-            raise await self._unknown(session, "complete", uri)
+        named = [(resource, why) for resource, why in await self._judged(session) if resource.uri == uri]
+        resource = next((resource for resource, why in named if why is None), None)
+        if resource is None:
+            raise await self._unknown(session, "complete", uri, [why for _, why in named])
         return await suggestions(
             self._pipeline, session, resource.action, resource.completions, argument, typed, source="resource"
         )
 
-    def _find(self, session: Session, uri: str) -> tuple[Resource, Mapping[str, object]] | None:
-        """The first that fits, single ones first, among those that ``session`` sees.
+    async def _judged(self, session: Session) -> list[tuple[Resource, str | None]]:
+        """All of them, each with why it is hidden from ``session``."""
+        resources = list(self._resources.values())
+        actions = [resource.action for resource in resources]
+        return list(zip(resources, await hidden(self._pipeline, session, actions, source="resource"), strict=True))
 
-        Hidden ones are compared too, and only then left out: so an answer takes as long whether they are there or not.
+    async def _unknown(self, session: Session, method: str, uri: str, fitting: list[str | None]) -> ActasError:
+        """The caller is told the same of one that is hidden and of one that is not there; the minutes differ.
+
+        ``fitting``: why each that has the URI is hidden.
         """
-        fitting: list[tuple[Resource, Mapping[str, object]]] = []
-        for resource in self._resources.values():
-            variables = resource.variables(uri)
-            if variables is not None:
-                fitting.append((resource, variables))
-        seen = [each for each in fitting if entitled(session, each[0].action)]
-        return min(seen, key=lambda each: each[0].template is not None, default=None)
-
-    async def _unknown(self, session: Session, method: str, uri: str) -> ActasError:
-        """The caller is told the same of one that is hidden and of one that is not there; the minutes differ."""
-        hidden = [each for each in self._resources.values() if uri == each.uri or each.variables(uri) is not None]
         error: ActasError = UnknownAction(detail="there is no such resource")
-        if hidden:
-            error = PermissionDenied(detail=f"needs the permission {hidden[0].action.permission}")
+        if fitting:
+            error = PermissionDenied(detail=fitting[0])
         await self._pipeline.refuse(session, method, error, tool=uri, source="resource")
         return UnknownAction(UNKNOWN)
 
 
-def _seen(session: Session, resource: Resource, *, template: bool) -> bool:
-    return (resource.template is not None) is template and entitled(session, resource.action)
+def _found(judged: list[tuple[Resource, str | None]], uri: str) -> tuple[Resource, Mapping[str, object]] | None:
+    """The first that fits, single ones first, among those that are seen; hidden ones are compared too."""
+    fitting = [(resource, why, resource.variables(uri)) for resource, why in judged]
+    seen = [(resource, found) for resource, why, found in fitting if why is None and found is not None]
+    return min(seen, key=lambda each: each[0].template is not None, default=None)
 
 
-def _listed(resource: Resource, key: str) -> _Json:
-    action = resource.action
+def _listed(resource: Resource) -> _Json:
+    action, key = resource.action, "uri" if resource.template is None else "uriTemplate"
     listed = {key: resource.uri, "name": action.name, "description": action.description}
     return listed if resource.mime_type is None else {**listed, "mimeType": resource.mime_type}
 

@@ -18,9 +18,9 @@ from actas.core import (
     Session,
     UnknownAction,
 )
-from actas.core.authorization import entitled
 from actas.mcp.caller import Exchange
 from actas.mcp.policy import Kind, Policy
+from actas.mcp.visibility import hidden
 
 _Result = TypeVar("_Result")
 
@@ -59,22 +59,29 @@ class Ruling:
         self._policy = policy
         self._pipeline = pipeline
 
-    def sees(self, session: Session, kind: Kind, name: str) -> Action | None:
+    async def sees(self, session: Session, kind: Kind, name: str) -> Action | None:
         """What ``name`` needs, if the policy lets ``session`` know of it; the server may still not have it."""
-        action = self._policy.action(kind, name)
-        return action if action is not None and entitled(session, action) else None
+        action, why = await self._judged(session, kind, name)
+        return action if why is None else None
 
     async def unknown(self, session: Session, method: str, kind: Kind, name: str) -> MCPError:
         """The same for what is hidden, what no rule allows and what is not there; the minutes tell them apart."""
-        hidden = self._policy.action(kind, name)
+        action, why = await self._judged(session, kind, name)
         error: ActasError = UnknownAction(detail="no rule of the policy fits it, or the server does not have it")
-        if hidden is not None and not entitled(session, hidden):
-            error = PermissionDenied(detail=f"needs the permission {hidden.permission}")
+        if action is not None and why is not None:
+            error = PermissionDenied(detail=why)
         await self._pipeline.refuse(session, method, error, tool=name, source=kind)
         if kind == "method":
             return MCPError(types.METHOD_NOT_FOUND, "Method not found", name)
         data = {"uri": name} if kind == "resource" else None
         return MCPError(types.INVALID_PARAMS, f"Unknown {kind}. List the {kind}s to see what there is.", data)
+
+    async def _judged(self, session: Session, kind: Kind, name: str) -> tuple[Action | None, str | None]:
+        """What ``name`` needs, and why it is hidden. Authorisers are asked the same whether there is a rule or not."""
+        action = self._policy.action(kind, name)
+        asked = action or Action(name=name, description="")
+        (why,) = await hidden(self._pipeline, session, [asked], source=kind, always_ask=True)
+        return action, why
 
     async def carry_out(
         self, exchange: Exchange, action: Action, source: str, work: Callable[[], Awaitable[_Result]]

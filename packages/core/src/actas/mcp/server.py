@@ -2,49 +2,35 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mcp.server.subscriptions import ResourceUpdated
 
 from actas.core import (
-    Audit,
     AuditSink,
+    AuditUnavailable,
     ConfigurationError,
     DelegationModule,
     DelegationRegistry,
-    Pipeline,
     Session,
 )
-from actas.http import HttpClient
+from actas.core.errors import places
 from actas.mcp import assembly
-from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
-from actas.mcp.challenge import Challenges
-from actas.mcp.door import Door, Endpoint
-from actas.mcp.endpoint import McpEndpoint, traced
-from actas.mcp.entrance import Entrance
-from actas.mcp.guard import Guard
-from actas.mcp.listener import Listener, listen, wait_for_signal
-from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.door import Door
+from actas.mcp.listener import Listener, listen
+from actas.mcp.probes import Probes
 from actas.mcp.prompts import Prompt
+from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
 from actas.mcp.resources import Resource
-from actas.mcp.schema import validate_parameters
 from actas.mcp.settings import Settings
-from actas.mcp.short_way import ShortWay
-from actas.mcp.tools import Tool, module_tools
-from actas.oauth.authentication import Authenticator
+from actas.mcp.signals import heard
+from actas.mcp.site import CoreContext, Site
+from actas.mcp.sites import Sites
+from actas.mcp.tools import Tool
 
-
-@dataclass(frozen=True, slots=True)
-class CoreContext:
-    """The parts that a server is made of, for code that extends it."""
-
-    registry: DelegationRegistry
-    pipeline: Pipeline
-    audit: Audit
-    authenticator: Authenticator
+logger = logging.getLogger(__name__)
 
 
 class MCPOAuthServer:
@@ -67,38 +53,35 @@ class MCPOAuthServer:
     def __init__(
         self, configuration: Path | str | Mapping[str, object] | Settings, *, audit_sink: AuditSink | None = None
     ) -> None:
-        made = assembly.configuration(configuration)
-        self.settings = made.settings
-        audit = Audit(
-            assembly.audit_sink(made) if audit_sink is None else audit_sink, made.settings.auth.audit.on_failure
-        )
-        registry = DelegationRegistry()
-        pipeline = Pipeline(registry, audit, validator=validate_parameters, timeout=made.settings.mcp.tool_timeout)
-        auth = made.settings.auth
-        self._http = HttpClient(auth.http)
-        authenticator = Authenticator(
-            auth.trusted_idps,
-            auth.permissions,
-            http=self._http,
-            cache_size=auth.token_cache_entries,
-            cache_ttl=auth.token_cache_seconds,
-        )
-        self.core_context = CoreContext(registry, pipeline, audit, authenticator)
-        self._guard = Guard(pipeline)
-        self._guard.add([USER_INFO, HEALTH_CHECK])
+        self._source = configuration
+        self._wanted = asyncio.Event()
+        self._watch: Watch | None = None
+        if isinstance(configuration, str | Path):  # before it is read: what changes meanwhile has changed
+            self._watch = Watch(Path(configuration), self._wanted.set, when=lambda: self.settings.mcp.watch)
+        self._sink = audit_sink
+        self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
+        self._shared = DelegationRegistry()
+        self._additions: list[Callable[[Site], None]] = []
         self._sealed = False
         self._released = False
         self._running: Listener | None = None
-        self._end_streams: Callable[[], None] = _nothing
-        for module in made.modules:
-            self.register_delegation_module(
-                module.name, assembly.created(module), prefix=module.prefix, tools=module.tools
-            )
+        self._resource = ""
+        self._reloading = asyncio.Lock()
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that serves now."""
+        return self._sites.current.settings
+
+    @property
+    def core_context(self) -> CoreContext:
+        """The parts that serve now. A reload puts others in their place: ask anew instead of keeping them."""
+        return self._sites.current.context
 
     def register_delegation_module(
         self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
     ) -> None:
-        """Add a module and its tools, before the server starts.
+        """Add a module and its tools, before the server starts. It lives as long as the server does.
 
         Args:
             prefix: of its tools' names; ``name`` where None.
@@ -107,10 +90,9 @@ class MCPOAuthServer:
         Raises:
             ConfigurationError: a name is taken, or the server has been started.
         """
-        self._unsealed()
-        made = module_tools(name, module, prefix=prefix, only=tools)
-        self.core_context.registry.register(name, module)
-        self._guard.add(made)
+        chosen = None if tools is None else list(tools)
+        self._add(lambda site: site.add_module(name, module, prefix=prefix, tools=chosen))
+        self._shared.register(name, module)
 
     def register_tool(self, tool: Tool) -> None:
         """Add one tool. Raises ConfigurationError as :meth:`register_tools` does."""
@@ -118,8 +100,8 @@ class MCPOAuthServer:
 
     def register_tools(self, tools: Iterable[Tool]) -> None:
         """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
-        self._unsealed()
-        self._guard.add(tools)
+        added = list(tools)
+        self._add(lambda site: site.guard.add(added))
 
     def register_resource(self, resource: Resource) -> None:
         """Add one resource, or a template of some, before the server starts.
@@ -127,21 +109,24 @@ class MCPOAuthServer:
         Raises:
             ConfigurationError: its URI or name is taken, or the server has been started.
         """
-        self._unsealed()
-        self._guard.resources.add([resource])
+        self._add(lambda site: site.guard.resources.add([resource]))
 
     def register_prompt(self, prompt: Prompt) -> None:
         """Add one prompt, before the server starts. Raises ConfigurationError where its name is taken."""
-        self._unsealed()
-        self._guard.prompts.add([prompt])
+        self._add(lambda site: site.guard.prompts.add([prompt]))
 
     async def resource_updated(self, uri: str) -> None:
         """Tell everybody who listens to ``uri``, and may, that it has changed."""
-        await self._guard.resources.bus.publish(ResourceUpdated(uri))
+        await self._sites.current.guard.resources.bus.publish(ResourceUpdated(uri))
 
-    def tools_for(self, session: Session) -> list[str]:
+    async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
-        return list(self._guard.view(session).tools)
+        return list((await self._sites.current.guard.view(session)).tools)
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """All tools by name, whoever sees them."""
+        return self._sites.current.guard.tools
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
@@ -156,67 +141,79 @@ class MCPOAuthServer:
             raise ConfigurationError("a server that was stopped is not started again: make a new one")
         self._sealed = True
         settings = self.settings.mcp
-        resource = settings.resource_at(settings.port if port is None else port)
-        where = metadata_url(resource)
-        scopes = self._guard.scopes()
-        challenges = Challenges(where, scopes)
-        hosts = assembly.allowed_hosts(settings, resource)
-        sdk = McpEndpoint(
-            name=settings.server_name,
-            version=settings.version,
-            instructions=settings.instructions,
-            guard=self._guard,
-            challenges=challenges,
-            allowed_hosts=hosts,
-            allowed_origins=settings.allowed_origins,
-            max_body_bytes=settings.max_body_bytes,
-        )
-        self._end_streams = sdk.end_streams
-        # Spans are made on the SDK's way; whoever traces gets all of them.
-        endpoint: Endpoint = (
-            sdk
-            if traced()
-            else ShortWay(sdk, self._guard, challenges, server_info=sdk.server_info, allowed_hosts=hosts)
-        )
-
-        @contextlib.asynccontextmanager
-        async def lifespan() -> AsyncGenerator[None]:
-            async with self.opened(), sdk.lifespan():
-                yield
-
-        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
-        return Door(
-            path=settings.path,
-            entrance=Entrance(self.core_context.authenticator, challenges, self.core_context.audit),
-            metadata=metadata_document(resource, settings.server_name, issuers, scopes),
-            metadata_path=urlsplit(where).path,
-            endpoint=endpoint,
-            lifespan=lifespan,
-        )
+        self._resource = settings.resource_at(settings.port if port is None else port)
+        self._sites.current.furnish(self._resource)
+        return Door(path=settings.path, current=lambda: self._sites.current, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncGenerator[None]:
+    async def _lifespan(self) -> AsyncGenerator[None]:
         """Modules and keys are there inside; whatever happens, everything is released."""
-        context = self.core_context
         try:
-            await context.registry.initialize_all()
-            await context.authenticator.start()
+            await self._shared.initialize_all()
+            await self._sites.current.open()
             yield
         finally:
             await self.release()
 
+    async def reload(self, configuration: Path | str | Mapping[str, object] | Settings | None = None) -> None:
+        """Serve by another configuration from now on; calls that run are finished by the old one.
+
+        Modules and tools that code registered stay as they are. What the configuration names is built anew, whole,
+        and started, before the first request comes to it. Secrets are looked up anew.
+
+        Args:
+            configuration: the new one; None reads the one that the constructor was given again.
+
+        Raises:
+            ConfigurationError: with everything that is wrong. Nothing has changed; it is in the log and the minutes.
+        """
+        async with self._reloading:
+            if self._released or not self._sealed:
+                raise ConfigurationError("the server is not running")
+            try:
+                site = await self._next_site(self._source if configuration is None else configuration)
+            except ConfigurationError as error:
+                await record_refusal(self._sites.current.context.audit, error)
+                raise
+            if configuration is not None:
+                self._source = configuration
+            await self._sites.replace(site)
+            logger.info("the new configuration serves")
+
+    async def _next_site(self, configuration: Path | str | Mapping[str, object] | Settings) -> Site:
+        """The site of ``configuration``, open. Whatever is raised, it is released and the current one goes on."""
+        # In a thread: files, plug-ins and secret providers may take their time, and requests are being served.
+        made = await asyncio.to_thread(assembly.configuration, configuration)
+        refuse_what_is_fixed(self.settings, made.settings)
+        site = Site(made, audit_sink=self._sink)
+        try:
+            for addition in self._additions:
+                addition(site)
+            site.inherit(self._sites.current)
+            site.furnish(self._resource)
+            await site.open()
+            await site.context.audit.record(succeeded())
+            if self._released:
+                raise ConfigurationError("the server was stopped meanwhile")
+        except AuditUnavailable as error:
+            await site.close()
+            raise ConfigurationError(f"auth.audit: {error.message}", detail=error.detail) from error
+        except BaseException:
+            await site.close()
+            raise
+        return site
+
     async def release(self) -> None:
         """Release what the constructor made: for a server that was never started. May be called twice."""
         self._released = True
-        context = self.core_context
         try:
-            await context.registry.destroy_all()
+            await self._sites.close()
         finally:
             try:
-                await context.authenticator.aclose()
-                await self._http.aclose()
+                await self._shared.destroy_all()
             finally:
-                await context.audit.sink.close()
+                if self._sink is not None:
+                    await self._sink.close()
 
     @property
     def is_running(self) -> bool:
@@ -241,9 +238,15 @@ class MCPOAuthServer:
         settings = self.settings.mcp
         listening = listen(settings.host, settings.port)
         try:
-            app = self.asgi_app(port=listening.getsockname()[1])
-            longest = max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
-            self._running = Listener(listening, app, longest_token=longest)
+            door = self.asgi_app(port=listening.getsockname()[1])
+            self._running = Listener(
+                listening,
+                Probes(door, ready=lambda: self._running is not None and not self._running.stopping),
+                door.lifespan,
+                longest_token=self._longest_token,
+                seconds=lambda: self.settings.mcp.drain_timeout,
+                cut_off=self._sites.cut_off,
+            )
             await self._running.start()
         except BaseException:
             self._running = None
@@ -251,32 +254,64 @@ class MCPOAuthServer:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, let running calls finish, release everything. May be called twice."""
-        running, self._running = self._running, None
-        if running is not None:
-            self._end_streams()
-            await running.stop()
+        """Stop listening, let running calls finish for ``drain_timeout``, release everything. May be called twice."""
+        running = self._running
+        try:
+            if running is not None:
+                self._sites.current.end_streams()
+                await running.stop()
+        finally:
+            self._running = None
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
         asyncio.run(self.serve())
 
     async def serve(self, started: Callable[[str], None] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM, or until cancelled; ``started`` is told the URL once it listens."""
-        await self.start()
-        try:
-            if started is not None:
-                started(self.url)
-            await wait_for_signal()
-        finally:
-            await self.stop()
+        """Serve until SIGINT or SIGTERM, or until cancelled; ``started`` is told the URL once it listens.
 
-    def _unsealed(self) -> None:
+        The second signal stops at once. SIGHUP reads the configuration anew, and so does a change of its file where
+        ``mcp.watch`` says so.
+        """
+        with heard(hurry=self._hurry, reload=self._wanted.set) as stop:
+            await self.start()
+            following = asyncio.create_task(self._follow())
+            try:
+                if started is not None:
+                    started(self.url)
+                await stop.wait()
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
+                await self.stop()
+
+    async def _follow(self) -> None:
+        """Reload when somebody wants it, and when the file changes."""
+        async with asyncio.TaskGroup() as group:
+            if self._watch is not None:
+                group.create_task(self._watch.run())
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                try:
+                    await self.reload()
+                except ConfigurationError:
+                    pass  # told already
+                except Exception as error:  # a plug-in's defect must not end what follows the file
+                    logger.error("not reloaded, the last good configuration serves on: %s", places(error))
+
+    def _hurry(self) -> None:
+        if self._running is not None:
+            self._running.hurry()
+
+    def _longest_token(self) -> int:
+        return max(issuer.security.max_token_bytes for issuer in self.settings.auth.trusted_idps)
+
+    def _add(self, addition: Callable[[Site], None]) -> None:
+        """Do ``addition`` to the site, and to every one that takes its place."""
         if self._sealed:
             raise ConfigurationError(
                 "modules and tools are registered before the server starts: what callers see is fixed then"
             )
-
-
-def _nothing() -> None:
-    """There are no streams yet."""
+        addition(self._sites.current)
+        self._additions.append(addition)

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
 from actas.http import HttpSettings
-from actas.oauth.settings import TrustedIssuer
+from actas.oauth.settings import RevocationSettings, TrustedIssuer
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 """The characters of a URL (RFC 3986), percent-encoded where need be; it goes into headers as it is."""
 
+PROBES = ("/livez", "/readyz")
+"""Where orchestrators ask."""
 SECRETS_DIRECTORY = "/run/secrets"
 """Where container platforms mount secrets."""
 
@@ -46,10 +48,19 @@ class McpSettings:
     """The longest request body, in bytes."""
     tool_timeout: float = 30.0
     """Seconds that a tool may take, unless it names its own."""
+    drain_timeout: float = 20.0
+    """Seconds that running calls get to finish, when the server stops or a reload has put another configuration in the
+    place of theirs. Then they are answered with 503. Above `tool_timeout`, none is ever cut off."""
+    watch: bool = True
+    """Whether a configuration file, and the secret files that it names, are read anew when they change. SIGHUP reads
+    them anew in any case."""
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known"):
-            raise ValueError("path must start with /, lie outside /.well-known, and need no percent-encoding")
+        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known") or self.path in PROBES:
+            raise ValueError(
+                "path must start with /, need no percent-encoding, lie outside /.well-known, and be none of "
+                + " and ".join(PROBES)
+            )
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if not all(self.allowed_hosts) or not all(self.allowed_origins):
@@ -58,6 +69,8 @@ class McpSettings:
             raise ValueError("max_body_bytes must be at least 1024")
         if not 0 < self.tool_timeout <= 3600:
             raise ValueError("tool_timeout must be above 0 and at most 3600 seconds")
+        if not 0 <= self.drain_timeout <= 3600:
+            raise ValueError("drain_timeout must be 0 to 3600 seconds")
         if self.resource is not None:
             _check_resource(self.resource)
         elif not is_loopback(self.host):
@@ -93,10 +106,15 @@ class AuthSettings:
     """The identity providers whose access tokens are accepted. At least one."""
     permissions: Permissions = field(default_factory=Permissions)
     """What each role may do."""
+    authorizers: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    """Who decides besides roles, permissions and scopes; all must allow, asked in this order. `kind` names the
+    plug-in, all other keys are its own settings."""
     audit: AuditSettings = field(default_factory=AuditSettings)
     """The minutes."""
     http: HttpSettings = field(default_factory=HttpSettings)
-    """How the providers are asked for their keys."""
+    """How the providers are asked for their keys, and about opaque tokens."""
+    revocation: RevocationSettings | None = None
+    """What is refused although its token is good: what `actas revoke` writes. None: nothing is."""
     token_cache_seconds: float = 60.0
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000

@@ -20,7 +20,7 @@ from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
 from actas.mcp.endpoint import McpEndpoint
-from actas.mcp.guard import Guard
+from actas.mcp.guard import Guard, View
 from actas.mcp.handlers import LIST_HINT
 
 _MODERN: Final = b"2026-07-28"
@@ -86,7 +86,7 @@ class ShortWay:
         self._allowed_hosts = allowed_hosts
         self._good_headers: set[tuple[bytes, bytes]] = set()
         self._good_envelopes: set[bytes] = set()
-        self._lists: dict[tuple[str, frozenset[str]], bytes] = {}
+        self._lists: dict[tuple[str, View], bytes] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
         """Serve one request as ``session``."""
@@ -96,11 +96,11 @@ class ShortWay:
             return
         read = await _read(receive, int(headers[b"content-length"]))
         request = self._understand(headers, read.body) if read.whole else None
-        if request is None or (request.arguments is not None and not self._visible(session, request.name)):
+        if request is None or (request.arguments is not None and not await self._visible(session, request.name)):
             await self._endpoint(scope, read.replay(receive), send, session)
             return
         if request.arguments is None:
-            await respond(send, 200, _JSON, _response(request.id, self._list(session, request.version)))
+            await respond(send, 200, _JSON, _response(request.id, await self._list(session, request.version)))
             return
         try:
             result = await self._guard.call(session, request.name, request.arguments)
@@ -110,8 +110,8 @@ class ShortWay:
             return
         await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))
 
-    def _visible(self, session: Session, name: str) -> bool:
-        return name in self._guard.view(session).tools
+    async def _visible(self, session: Session, name: str) -> bool:
+        return name in (await self._guard.view(session)).tools
 
     def _plain_headers(self, scope: Scope) -> Headers | None:
         """The headers that matter, if this is a request whose headers are all as expected."""
@@ -203,12 +203,13 @@ class ShortWay:
         _remember(self._good_envelopes, key)
         return True
 
-    def _list(self, session: Session, version: str) -> bytes:
-        """The serialised ``tools/list`` result, once per version and set of permissions."""
-        key = (version, session.permissions)
+    async def _list(self, session: Session, version: str) -> bytes:
+        """The serialised ``tools/list`` result, once per version and view."""
+        view = await self._guard.view(session)
+        key = (version, view)
         listed = self._lists.get(key)
         if listed is None:
-            result = {"tools": self._guard.view(session).listing, "resultType": "complete", **LIST_HINT}
+            result = {"tools": view.listing, "resultType": "complete", **LIST_HINT}
             shaped = methods.serialize_server_result("tools/list", version, result)
             if version == _MODERN.decode():
                 shaped["_meta"] = self._stamp

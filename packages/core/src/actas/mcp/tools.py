@@ -18,6 +18,7 @@ from actas.core import (
     Effect,
     NoParameters,
     Pipeline,
+    Question,
     Session,
 )
 
@@ -41,12 +42,18 @@ class Tool:
     origin: str
     """Where it comes from, for error messages."""
     run: _Run
+    module: str | None = None
+    """The module whose action it is; None for a tool of one's own."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"{self.origin}: {self.name!r} is no tool name: up to 128 letters, digits, and _ . - are allowed"
             )
+
+    def question(self, session: Session, parameters: object = None) -> Question:
+        """What authorisers are asked about this tool; without ``parameters``: whether it may be seen."""
+        return Question(session=session, tool=self.name, module=self.module, action=self.action, parameters=parameters)
 
     @classmethod
     def own(cls, action: Action, function: ToolFunction) -> Self:
@@ -86,7 +93,7 @@ def _module_tool(module: str, action: Action, prefix: str) -> Tool:
     async def run(pipeline: Pipeline, session: Session, parameters: Mapping[str, object]) -> DelegationResult:
         return await pipeline.delegate(session, module, action.name, parameters, tool=tool_name)
 
-    return Tool(tool_name, action, f"delegation.modules.{module}", run)
+    return Tool(tool_name, action, f"delegation.modules.{module}", run, module)
 
 
 def create_delegation_tool(
@@ -98,23 +105,31 @@ def create_delegation_tool(
     arguments: Mapping[str, object] | Callable[[DelegationCall], Mapping[str, object]],
     parameters: type = NoParameters,
     permission: str | None = None,
+    roles: Iterable[str] = (),
+    can_access: Callable[[Session], bool] | None = None,
     scopes: Iterable[str] = (),
     effect: Effect = Effect.READ,
 ) -> Tool:
     """A tool of one's own that delegates to a module.
 
-    The caller needs both ``permission`` and what the module's action asks for.
+    The caller needs both what is asked for here and what the module's action asks for.
 
     Args:
         arguments: what the action gets: fixed, or made from the call (``call.parameters`` is an
             instance of ``parameters``, ``call.session`` is the caller).
         parameters: a dataclass of what the model fills in; each field's docstring describes it.
+        permission: who lacks it does not see the tool.
+        roles: who has none of them does not see the tool.
+        can_access: who it does not answer True for does not see the tool; it does no I/O.
+        scopes: who lacks one sees the tool and is told to step up.
     """
     own = Action(
         name=name,
         description=description,
         parameters=parameters,
         permission=permission,
+        roles=frozenset(roles),
+        can_access=can_access,
         scopes=frozenset(scopes),
         effect=effect,
     )

@@ -13,7 +13,7 @@ import anyio
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from actas.core.errors import ActasError, AuthenticationError
+from actas.core.errors import ActasError, AuthenticationError, AuthenticationUnavailable
 from actas.oauth.jwt import decode_base64url
 from actas.oauth.reasons import Reason
 from actas.oauth.settings import TrustedIssuer, canonical_algorithm
@@ -157,7 +157,8 @@ class KeySource:
         """The key, fetched where need be.
 
         Raises:
-            AuthenticationError: ``unknown_key`` or ``keys_unavailable``.
+            AuthenticationError: ``unknown_key``.
+            AuthenticationUnavailable: ``keys_unavailable``.
         """
         seen = self._attempts
         await self.refresh()
@@ -180,6 +181,10 @@ class KeySource:
                 if self._due(self._clock()):
                     await self._attempt()
         return self._failures == 0
+
+    def adopt(self, other: "KeySource") -> None:
+        """Begin with the keys of ``other``, as old as they are there. It must be the same provider's."""
+        self._keys, self._fetched_at = other._keys, other._fetched_at
 
     async def check(self) -> None:
         """Fetch the keys now, whatever is cached.
@@ -218,7 +223,7 @@ class KeySource:
 
     def _find(self, key_id: str | None, algorithm: str) -> PublicKey | None:
         if self._keys is None or not self._usable(self._clock()):
-            raise AuthenticationError(Reason.KEYS_UNAVAILABLE)
+            raise AuthenticationUnavailable(Reason.KEYS_UNAVAILABLE)
         return self._keys.find(key_id, algorithm)
 
     def _due(self, now: float) -> bool:

@@ -40,7 +40,8 @@ _PADDING = (b"", b"!", b"==", b"=")
 _FINAL = (frozenset(_ALPHABET), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
 
 _OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout", "bearer-only"})
-_CLAIMS_OF_OTHER_KINDS = ("at_hash", "c_hash", "events")
+_CLAIMS_OF_OTHER_KINDS = ("at_hash", "c_hash", "events", "token_introspection")
+_ACCESS_USES = frozenset({"access", "access_token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,31 +174,34 @@ class TokenPolicy:
         """
         if len(token.signing_input) + len(token.signature) * 4 // 3 > self._max_bytes:
             raise AuthenticationError(Reason.TOO_LARGE)
-        if token.header.algorithm not in self._algorithms:
+        self.check_algorithm(token.header)
+        kind = token.header.token_type
+        if kind not in self._types:
+            raise AuthenticationError(Reason.WRONG_TYPE)
+        return self.check_claims(token.claims, now, typed=kind == "at+jwt")
+
+    def check_algorithm(self, header: ProtectedHeader) -> None:
+        """Raises AuthenticationError where the provider does not sign with the header's ``alg``."""
+        if header.algorithm not in self._algorithms:
             raise AuthenticationError(Reason.WRONG_ALGORITHM)
-        self._check_kind(token)
-        claims = token.claims
+
+    def check_claims(self, claims: dict[str, object], now: float, *, typed: bool) -> float:
+        """What :meth:`check` checks of the claims alone, be they of a JWT or of an introspected token.
+
+        Args:
+            typed: whether a header said that this is an access token; else the claims must not speak against it.
+
+        Raises:
+            AuthenticationError: a rule is broken.
+        """
+        if not typed:
+            _check_kind(claims)
         if not is_name(claims.get("sub")):
             reason = Reason.MISSING_CLAIM if claims.get("sub") is None else Reason.MALFORMED_CLAIM
             raise AuthenticationError(reason, detail="sub")
         if self._parties:
             self._check_party(claims)
         return self._check_times(claims, now)
-
-    def _check_kind(self, token: UnverifiedToken) -> None:
-        kind = token.header.token_type
-        if kind not in self._types:
-            raise AuthenticationError(Reason.WRONG_TYPE)
-        if kind == "at+jwt":
-            return
-        claims = token.claims
-        stated = claims.get("typ")
-        if isinstance(stated, str) and stated.lower() in _OTHER_KINDS:
-            raise AuthenticationError(Reason.WRONG_TYPE)
-        if any(name in claims for name in _CLAIMS_OF_OTHER_KINDS):
-            raise AuthenticationError(Reason.WRONG_TYPE)
-        if "nonce" in claims and stated != "Bearer":  # an ID token's; older Keycloaks also put it beside typ: Bearer
-            raise AuthenticationError(Reason.WRONG_TYPE)
 
     def _check_party(self, claims: dict[str, object]) -> None:
         stated = [claims[name] for name in ("client_id", "azp") if claims.get(name) is not None]
@@ -219,6 +223,19 @@ class TokenPolicy:
             if now >= ends:
                 raise AuthenticationError(Reason.TOO_OLD)
         return ends
+
+
+def _check_kind(claims: dict[str, object]) -> None:
+    stated = claims.get("typ")
+    if isinstance(stated, str) and stated.lower() in _OTHER_KINDS:
+        raise AuthenticationError(Reason.WRONG_TYPE)
+    use = claims.get("token_use", "access")  # Cognito, whose tokens have no typ at all; Hydra
+    if not isinstance(use, str) or use not in _ACCESS_USES:
+        raise AuthenticationError(Reason.WRONG_TYPE)
+    if any(name in claims for name in _CLAIMS_OF_OTHER_KINDS):
+        raise AuthenticationError(Reason.WRONG_TYPE)
+    if "nonce" in claims and stated != "Bearer":  # an ID token's; older Keycloaks also put it beside typ: Bearer
+        raise AuthenticationError(Reason.WRONG_TYPE)
 
 
 def names_any(claimed: object, ours: frozenset[str]) -> bool:

@@ -1,4 +1,5 @@
-"""Where a provider's keys are: authorization server metadata (RFC 8414) and OpenID Connect discovery."""
+"""Where a provider's keys are, and where it answers about tokens: authorization server metadata (RFC 8414) and
+OpenID Connect discovery."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
@@ -54,24 +55,35 @@ async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, ob
     """The provider's JWK Set, from ``jwks_uri`` or where its metadata says.
 
     Raises:
-        MetadataError: as :func:`fetch_metadata` and :func:`keys_place`.
+        MetadataError: as :func:`fetch_metadata` and :func:`named_place`.
         HttpError: the provider cannot be reached.
     """
     if issuer.jwks_uri:
         return await http.get_json(issuer.jwks_uri)
     document = await fetch_metadata(http, issuer)
-    return await http.get_json(keys_place(document, issuer.discovery_url or issuer.issuer))
+    return await http.get_json(named_place(document, "jwks_uri", issuer.discovery_url or issuer.issuer))
 
 
-def keys_place(document: Mapping[str, object], source: str) -> str:
-    """The ``jwks_uri`` of a metadata document that came from the URL ``source``.
+async def fetch_introspection_endpoint(http: HttpClient, issuer: TrustedIssuer) -> str:
+    """Where the provider answers about tokens (RFC 8414 section 2), as its metadata says.
 
     Raises:
-        MetadataError: it has none, or one that is not https although ``source`` is.
+        MetadataError: as :func:`fetch_metadata` and :func:`named_place`.
+        HttpError: the provider cannot be reached.
     """
-    place = document.get("jwks_uri")
+    document = await fetch_metadata(http, issuer)
+    return named_place(document, "introspection_endpoint", issuer.discovery_url or issuer.issuer)
+
+
+def named_place(document: Mapping[str, object], member: str, source: str) -> str:
+    """The URL that ``member`` has in a metadata document that came from the URL ``source``.
+
+    Raises:
+        MetadataError: there is none, or one that is not https although ``source`` is.
+    """
+    place = document.get(member)
     if not isinstance(place, str):
-        raise MetadataError(detail="the document names no jwks_uri")
+        raise MetadataError(detail=f"the document names no {member}")
     if source.lower().startswith("https:") and not place.lower().startswith("https:"):
-        raise MetadataError(detail="the document was had by https, and the jwks_uri in it is not https")
+        raise MetadataError(detail=f"the document was had by https, and the {member} in it is not https")
     return place

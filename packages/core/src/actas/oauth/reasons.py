@@ -1,10 +1,10 @@
-"""Why a token was refused: stable words for the audit. A caller never sees them."""
+"""Why a token was refused, or its session rejected: stable words for the audit. A caller never sees them."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The value of :attr:`actas.core.errors.AuthenticationError.reason`."""
+    """The value of :attr:`actas.core.errors.AuthenticationError.reason`, and how a rejection's reason begins."""
 
     MALFORMED = "malformed"
     """Not a JWS in compact form, not strict base64url or JSON, or a header that makes no sense."""
@@ -40,3 +40,13 @@ class Reason(StrEnum):
     """The signature does not fit."""
     REVOKED = "revoked"
     """The token, its subject or its session is on the deny list."""
+    REVOCATIONS_UNREADABLE = "revocations_unreadable"
+    """The file of what is revoked is gone or cannot be read, so that nothing is known to be good."""
+    INACTIVE = "inactive"
+    """The provider says that the opaque token is not active: unknown to it, expired or revoked."""
+    INTROSPECTION_FAILED = "introspection_failed"
+    """The provider did not say whether the opaque token is active: out of reach, too slow, or an unusable answer."""
+    APPLICATION = "application"
+    """The token stands for an application, and ``accept_applications`` is not set. The session is rejected."""
+    UNKNOWN_ACTOR = "unknown_actor"
+    """The actor in ``act`` is not one of the provider's ``actors``. The session is rejected."""

@@ -1,9 +1,11 @@
 """Whom to trust, and what to take from their tokens."""
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from actas.core.roles import RoleMappings
+from actas.oauth.client_settings import ClientCredentials
 
 SUPPORTED_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519",
@@ -77,6 +79,64 @@ class TokenRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntrospectionSettings:
+    """Where to ask about tokens that are no JWT (RFC 7662). JWTs are always verified here, and never sent anywhere."""
+
+    client: ClientCredentials
+    """Who this server is to the provider."""
+    endpoint: str | None = None
+    """URL of the introspection endpoint. None: as the provider's metadata says (`introspection_endpoint`)."""
+    token_prefix: str = ""
+    """What the provider's opaque tokens begin with. Needed where several providers are asked: a token is shown to the
+    one whose prefix it has, and to no other."""
+    cache_seconds: float = 30.0
+    """Seconds for which an answer is remembered, 0 to 300, at most until the token ends: so long may a token that the
+    provider revoked go on working. 0 asks each time."""
+    signed_responses: bool = False
+    """Ask for answers that the provider signs (RFC 9701), and believe no others."""
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and not _is_url(self.endpoint):
+            raise ValueError("endpoint must be an http or https URL")
+        if not 0 <= self.cache_seconds <= 300:
+            raise ValueError("cache_seconds must be 0 to 300")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownActor:
+    """Somebody who may act for users of this provider: an agent, a service. What is done so is allowed only where the
+    user *and* the actor may do it."""
+
+    subject: str
+    """The actor's `sub` in the token's `act` claim."""
+    issuer: str | None = None
+    """The actor's `iss` in the `act` claim. None: the provider's own issuer, which an `act` without `iss` means too."""
+    permissions: list[str] = field(default_factory=list[str])
+    """Of the user's permissions, those that count when this actor acts. None of them by default."""
+    scopes: list[str] | None = None
+    """Of the token's scopes, those that count. None: all of them."""
+    roles: list[str] = field(default_factory=list[str])
+    """Of the user's roles here, those that count, for tools that ask for a role. None of them by default."""
+
+    def __post_init__(self) -> None:
+        if not self.subject or self.issuer == "":
+            raise ValueError("subject must name the actor, and issuer not be empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationSettings:
+    """Tokens, sessions and users that are refused although their tokens are good."""
+
+    path: str
+    """The file that `actas revoke` appends to, absolute. Changes are noticed within a second or two; several servers
+    may share it. Where it cannot be read, nobody is let in."""
+
+    def __post_init__(self) -> None:
+        if not Path(self.path).is_absolute():
+            raise ValueError("path must be absolute: the server and actas revoke may start in different folders")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedIssuer:
     """An identity provider whose access tokens are accepted.
 
@@ -106,6 +166,13 @@ class TrustedIssuer:
     """Which of the provider's roles mean which role here."""
     security: TokenRules = field(default_factory=TokenRules)
     """What its tokens must be like."""
+    introspection: IntrospectionSettings | None = None
+    """How tokens that are no JWT are looked up at the provider. None: they are refused."""
+    accept_applications: bool = False
+    """Admit tokens that stand for an application and no user (client credentials). They never get a
+    `legacy_username`."""
+    actors: list[KnownActor] = field(default_factory=list[KnownActor])
+    """Who may act for the provider's users. A token with any other actor in its `act` claim is admitted to nothing."""
     keys_refresh_interval: float = 300.0
     """Seconds after which the signing keys are fetched again."""
     keys_refresh_cooldown: float = 30.0
@@ -130,6 +197,12 @@ class TrustedIssuer:
             raise ValueError("keys_refresh_interval must be greater than 0 and at most keys_max_age seconds")
         if not 1 <= self.keys_refresh_cooldown <= 3600:
             raise ValueError("keys_refresh_cooldown must be 1 to 3600 seconds")
+        if self.introspection is not None and self.introspection.endpoint is None:
+            if self.discovery_url is None and not _is_url(self.issuer):
+                raise ValueError("introspection.endpoint is needed: no metadata can be found that names it")
+        actors = [(actor.issuer or self.issuer, actor.subject) for actor in self.actors]
+        if len(set(actors)) != len(actors):
+            raise ValueError("actors: the same actor is there twice")
 
     def _check_algorithms(self) -> None:
         if not self.algorithms:

@@ -6,15 +6,31 @@
 
     __all__ = ["embedded_postgres", "identity_provider"]
 
-A server that is not installed is an error that names the package to install, never a skip.
+A server that is not installed is an error that names the package to install, never a skip. Only npm packages need a
+network, the first time: without one those tests are skipped, but in CI (``CI`` is set) they fail.
 """
 
+import os
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
 from actas.testing.idp import IdentityProvider
+from actas.testing.missing import ServerMissing
+from actas.testing.oidc_provider import OidcProvider
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
+
+
+@contextmanager
+def needed_in_ci() -> Generator[None]:
+    """What is missing inside fails the test in CI (``CI`` is set); elsewhere it skips it, and says what to install."""
+    try:
+        yield
+    except ServerMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +52,15 @@ def identity_provider() -> Generator[IdentityProvider]:
     """A fresh identity provider; give it users through ``identity_provider.users``."""
     with IdentityProvider() as provider:
         yield provider
+
+
+@pytest.fixture
+def oidc_provider() -> Generator[OidcProvider]:
+    """A fresh ``oidc-provider``; change its ``users`` and ``resources``, then say :meth:`OidcProvider.changed`."""
+    provider = OidcProvider()
+    with needed_in_ci():
+        provider.start()
+    try:
+        yield provider
+    finally:
+        provider.stop()

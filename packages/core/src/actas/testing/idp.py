@@ -11,16 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
 
-from actas.oauth.settings import TrustedIssuer
+from actas.core.secret import Secret
+from actas.oauth.client_settings import ClientCredentials
+from actas.oauth.settings import IntrospectionSettings, TrustedIssuer
+from actas.testing.idp_clients import DemoClient
+from actas.testing.idp_http import HOST, Answer, Request, handler_for
+from actas.testing.idp_opaque import OpaqueTokens
 from actas.testing.tokens import PublishedKey, SigningKey, generate_key, sign
 
-_HOST = "127.0.0.1"
-_MAX_FORM_BYTES = 16_384
+_NOT_FOUND = Answer(404, b'{"error":"not_found"}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +67,15 @@ class IdentityProvider:
         """While True, every path answers 503."""
         self._path = path
         self.clock = clock
+        self.opaque = OpaqueTokens(lambda: self.issuer, self.key, lambda: self.clock())
+        """Tokens that are no JWT, and who may ask about them."""
+        self._asker = self.opaque.clients.add(DemoClient("resource-server", secret=uuid.uuid4().hex))
         self._lock = Lock()
         self._default_algorithm = algorithms[0]
         self.keys: list[PublishedKey] = []
         for algorithm in algorithms:
             self.rotate(algorithm)
-        self._server = ThreadingHTTPServer((_HOST, port), _handler_for(self))
+        self._server = ThreadingHTTPServer((HOST, port), handler_for(self.answer))
         self._server.daemon_threads = True
         self._thread: Thread | None = None
 
@@ -96,7 +102,7 @@ class IdentityProvider:
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        return f"http://{_HOST}:{self._server.server_port}"
+        return f"http://{HOST}:{self._server.server_port}"
 
     @property
     def issuer(self) -> str:
@@ -114,6 +120,11 @@ class IdentityProvider:
         return f"{self.issuer}/token"
 
     @property
+    def introspection_path(self) -> str:
+        """The path of the introspection endpoint (RFC 7662), as :attr:`requests` counts it."""
+        return f"{self._path}/introspect"
+
+    @property
     def metadata_paths(self) -> tuple[str, str]:
         """The paths of the RFC 8414 and the OpenID Connect document, as :attr:`requests` counts them."""
         return f"/.well-known/oauth-authorization-server{self._path}", f"{self._path}/.well-known/openid-configuration"
@@ -121,6 +132,11 @@ class IdentityProvider:
     def trusted(self, name: str = "demo", **fields: Any) -> TrustedIssuer:  # Any: TrustedIssuer's own fields
         """Settings that trust this provider for its default audience; ``fields`` add to them or replace them."""
         return replace(TrustedIssuer(name=name, issuer=self.issuer, audience=[self.audience]), **fields)
+
+    def introspection(self, **fields: Any) -> IntrospectionSettings:  # Any: IntrospectionSettings' own fields
+        """Settings that ask this provider about opaque tokens, as a client that it knows."""
+        client = ClientCredentials(id=self._asker.id, secret=Secret(self._asker.secret or ""))
+        return replace(IntrospectionSettings(client=client), **fields)
 
     def key(self, algorithm: str | None = None) -> PublishedKey:
         """The newest key that is published for ``algorithm``.
@@ -211,6 +227,10 @@ class IdentityProvider:
             header = {name: value for name, value in usual.items() if value is not None}
         return sign(header, payload, algorithm=published.algorithm, key=key or published.key)
 
+    def issue_opaque(self, subject: str = "alice", *, prefix: str = "", **changed: object) -> str:
+        """An opaque token for the claims of an ordinary one, ``changed`` on top; None takes one out."""
+        return self.opaque.issue(self.claims(subject, **{"token_type": "Bearer", **changed}), prefix)
+
     def metadata(self) -> dict[str, object]:
         """What both metadata documents say."""
         with self._lock:
@@ -219,6 +239,8 @@ class IdentityProvider:
             "issuer": self.issuer,
             "token_endpoint": self.token_endpoint,
             "jwks_uri": self.origin + self.jwks_path,
+            "introspection_endpoint": self.origin + self.introspection_path,
+            "revocation_endpoint": f"{self.issuer}/revoke",
             "response_types_supported": ["token"],
             "token_endpoint_auth_methods_supported": ["none"],
             "subject_types_supported": ["public"],
@@ -231,69 +253,38 @@ class IdentityProvider:
         with self._lock:
             return {"keys": [key.public() for key in self.keys]}
 
-    def answer(self, method: str, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and JSON body for one request."""
+    def answer(self, request: Request) -> Answer:
+        """What is answered to one request."""
+        method, path = request.method, request.path
         with self._lock:
             self.requests[path] += 1
         if self.delay:
             time.sleep(self.delay)
         if self.down:
-            return 503, b'{"error":"temporarily_unavailable"}'
+            return Answer(503, b'{"error":"temporarily_unavailable"}')
         if path in self.hidden:
-            return 404, b'{"error":"not_found"}'
+            return _NOT_FOUND
         if path in self.answers:
-            return 200, self.answers[path]
+            return Answer(200, self.answers[path])
         if method == "GET" and path in self.metadata_paths:
-            return 200, json.dumps(self.metadata()).encode()
+            return Answer(200, json.dumps(self.metadata()).encode())
         if method == "GET" and path == self.jwks_path:
-            return 200, json.dumps(self.jwks()).encode()
+            return Answer(200, json.dumps(self.jwks()).encode())
         if method == "POST" and path == f"{self._path}/token":
-            return self._token(form)
-        return 404, b'{"error":"not_found"}'
+            return self._token(request.form)
+        if method == "POST" and path == self.introspection_path:
+            return self.opaque.introspect(request)
+        if method == "POST" and path == f"{self._path}/revoke":
+            return self.opaque.revoke(request)
+        return _NOT_FOUND
 
-    def _token(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+    def _token(self, form: Mapping[str, str]) -> Answer:
         name = form.get("user", "")
         user = self.users.get(name)
         if user is None:
-            return 400, b'{"error":"invalid_grant","error_description":"no such user"}'
+            return Answer(400, b'{"error":"invalid_grant","error_description":"no such user"}')
         asked = form["scope"].split() if form.get("scope") else user.scopes
         scopes = [scope for scope in asked if scope in user.scopes]
         token = self.issue(name, audience=form.get("audience") or form.get("resource"), scopes=scopes)
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": 300, "scope": " ".join(scopes)}
-        return 200, json.dumps(answer).encode()
-
-
-def _handler_for(provider: IdentityProvider) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
-
-        def do_GET(self) -> None:
-            self._respond("GET", {})
-
-        def do_POST(self) -> None:
-            length = self.headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > _MAX_FORM_BYTES:
-                self._send(413, b'{"error":"invalid_request"}')
-                return
-            fields = parse_qs(self.rfile.read(int(length)).decode("latin-1"))
-            form = {name: values[0] for name, values in fields.items()}
-            self._respond("POST", form)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: requests are counted instead."""
-
-        def _respond(self, method: str, form: Mapping[str, str]) -> None:
-            if self.headers.get("host", "").partition(":")[0] not in (_HOST, "localhost"):
-                self._send(421, b'{"error":"misdirected_request"}')
-                return
-            self._send(*provider.answer(method, urlsplit(self.path).path, form))
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.send_header("cache-control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handler
+        return Answer(200, json.dumps(answer).encode())

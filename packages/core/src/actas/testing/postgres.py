@@ -32,6 +32,7 @@ from actas.testing._postgres_programs import (
     server_account,
     sweep,
 )
+from actas.testing.missing import ServerMissing
 from actas.testing.pki import CertificateAuthority, CertificateFiles
 
 APP_USERS = "app_users"
@@ -60,10 +61,6 @@ max_wal_size = 256MB
 autovacuum = off
 log_min_messages = fatal
 """
-
-
-class ServerMissing(RuntimeError):
-    """The server is not installed. The message names the package that has it."""
 
 
 class PostgresServer:

@@ -1,0 +1,122 @@
+"""One HTTP connection: uvicorn's, bounded, and let go of without loss."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+HEAD_BYTES = 65_536
+"""Bytes of a request's line and headers, without its token, or of what else comes between two pieces of its body."""
+RECEIVE_SECONDS = 60.0
+"""Seconds in which a request must have arrived, its body included."""
+KEEP_ALIVE_SECONDS = 75.0
+"""Seconds for which a connection is kept between two requests: longer than proxies keep theirs (60 is usual), so that
+none sends a request on a connection that is being closed here."""
+LINGER_SECONDS = 1.0
+"""Seconds for which idle connections, and the listening socket, are kept when the server stops: what is on its way on
+them is served. Nothing else says that nothing is: HTTP/1.1 has no way to ask a client to send no more."""
+
+
+class State(ServerState):
+    """uvicorn's, and whether the server stops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopping = False
+        self.all_gone = asyncio.Event()
+        self.all_gone.set()
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with an end to what a stranger can send and to how long he takes; it has neither."""
+
+    server_state: State
+
+    def __init__(self, *, longest_head: Callable[[], int], **uvicorns: Any) -> None:  # Any: uvicorn's own business
+        super().__init__(**uvicorns)
+        self._longest_head = longest_head()
+        self._head = 0
+        self._begun = False
+        self._unheard = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.server_state.all_gone.clear()
+        self._await_request()
+        if self.server_state.stopping:
+            self.let_go()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+        if not self.connections:
+            self.server_state.all_gone.set()
+
+    def let_go(self) -> None:
+        """Close when what runs is answered; where nothing does, when nothing has come for a while."""
+        if self.pipeline:
+            self.pipeline[0][0].keep_alive = False  # the newest: those before it are answered first
+        elif self._answering():
+            self.cycle.keep_alive = False
+        elif not self._begun:
+            self.loop.call_later(LINGER_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self._begun and not self._answering():
+            self.transport.close()
+
+    def _answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete  # None before the first
+
+    def data_received(self, data: bytes) -> None:
+        self._unheard += len(data)
+        super().data_received(data)
+        if self._unheard > self._longest_head and not self.transport.is_closing():
+            self.send_400_response("Request head too large.")
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        self._begun = True
+        self._await_request()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._begun = False
+        if self.server_state.stopping:
+            self.cycle.keep_alive = False
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._unheard = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unheard = 0
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def _count(self, length: int) -> None:
+        self._unheard = 0
+        self._head += length
+        if self._head > self._longest_head:
+            raise ValueError("request head too large")  # the parser passes it on, and uvicorn answers 400
+
+    def _await_request(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(RECEIVE_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,215 @@
+"""One configuration, built whole: everything that is made from it, and that goes when it goes.
+
+A server has one site at a time. A reload builds another one beside it, swaps the two between two
+requests, and closes the old one when the requests that it was serving have ended.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
+from actas.http import HttpClient
+from actas.mcp import assembly
+from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
+from actas.mcp.challenge import Challenges
+from actas.mcp.config import Configuration
+from actas.mcp.endpoint import McpEndpoint, traced
+from actas.mcp.entrance import Endpoint, Entrance
+from actas.mcp.guard import Guard
+from actas.mcp.inflight import InFlight
+from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.schema import validate_parameters
+from actas.mcp.short_way import ShortWay
+from actas.mcp.tools import module_tools
+from actas.oauth.authentication import Authenticator
+
+logger = logging.getLogger(__name__)
+
+_END_SECONDS = 1.0
+"""Seconds in which what was cancelled must have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreContext:
+    """The parts that a server is made of, for code that extends it."""
+
+    registry: DelegationRegistry
+    pipeline: Pipeline
+    audit: Audit
+    authenticator: Authenticator
+
+
+class Site:
+    """The parts of one configuration, from the door's side to the modules.
+
+    In this order: make it, add what code adds, :meth:`furnish` it, :meth:`open` it, serve with it, :meth:`close` it.
+
+    Args:
+        made: the configuration, valid.
+        audit_sink: where the minutes go, in place of what the configuration says; stays the caller's to close.
+
+    Raises:
+        ConfigurationError: a part cannot be made. Nothing was started.
+    """
+
+    entrance: Entrance
+    endpoint: Endpoint
+    documents: Mapping[str, bytes]
+    """What is published under ``/.well-known``, by path."""
+
+    def __init__(self, made: Configuration, *, audit_sink: AuditSink | None = None) -> None:
+        self.settings = made.settings
+        auth = made.settings.auth
+        self._owns_sink = audit_sink is None
+        audit = Audit(assembly.audit_sink(made) if audit_sink is None else audit_sink, auth.audit.on_failure)
+        registry = DelegationRegistry()
+        pipeline = Pipeline(
+            registry,
+            audit,
+            validator=validate_parameters,
+            timeout=made.settings.mcp.tool_timeout,
+            authority=Authority(auth.permissions, assembly.authorizers(made)),
+        )
+        self._http = HttpClient(auth.http)
+        authenticator = Authenticator(
+            auth.trusted_idps,
+            auth.permissions,
+            http=self._http,
+            cache_size=auth.token_cache_entries,
+            cache_ttl=auth.token_cache_seconds,
+            revocation=auth.revocation,
+        )
+        self.context = CoreContext(registry, pipeline, audit, authenticator)
+        self.guard = Guard(pipeline)
+        self.guard.add([USER_INFO, HEALTH_CHECK])
+        self.in_flight = InFlight()
+        self._own = DelegationRegistry()
+        self._keeper: asyncio.Task[None] | None = None
+        self._leave = asyncio.Event()
+        for module in made.modules:
+            created = assembly.created(module)
+            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
+            self._own.register(module.name, created)
+
+    def add_module(
+        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+    ) -> None:
+        """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
+        made = module_tools(name, module, prefix=prefix, only=tools)
+        self.context.registry.register(name, module)
+        self.guard.add(made)
+
+    def inherit(self, predecessor: "Site") -> None:
+        """Take over what must outlive a change of the configuration, before :meth:`open`."""
+        self.context.authenticator.inherit(predecessor.context.authenticator)
+
+    def furnish(self, resource: str, *, scopes: list[str] | None = None) -> None:
+        """Make what the door needs, when all tools are there.
+
+        Args:
+            resource: how clients reach the endpoint.
+            scopes: what clients ask for, where something else than our own endpoint is served.
+        """
+        settings = self.settings.mcp
+        where, first = metadata_url(resource), self.guard.first_scopes() if scopes is None else scopes
+        scopes = self.guard.scopes() if scopes is None else scopes
+        challenges = Challenges(where, first)
+        hosts = assembly.allowed_hosts(settings, resource)
+        self._sdk = McpEndpoint(
+            name=settings.server_name,
+            version=settings.version,
+            instructions=settings.instructions,
+            guard=self.guard,
+            challenges=challenges,
+            allowed_hosts=hosts,
+            allowed_origins=settings.allowed_origins,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        # Spans are made on the SDK's way; whoever traces gets all of them.
+        self.endpoint = (
+            self._sdk
+            if traced()
+            else ShortWay(self._sdk, self.guard, challenges, server_info=self._sdk.server_info, allowed_hosts=hosts)
+        )
+        self.entrance = Entrance(self.context.authenticator, challenges, self.context.audit)
+        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
+        document = metadata_document(resource, settings.server_name, issuers, scopes)
+        self.documents = {urlsplit(where).path: orjson.dumps(document)}
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Open inside. Raises ConfigurationError as :meth:`open` does."""
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def end_streams(self) -> None:
+        """End the streams of events, which nothing else would end while their clients listen."""
+        self._sdk.end_streams()
+
+    async def open(self) -> None:
+        """Start authorisers and modules, fetch the keys, start the SDK. Where that fails, everything is released.
+
+        Raises:
+            ConfigurationError: an authoriser, or a module's downstream, is not as configured.
+        """
+        opened = asyncio.get_running_loop().create_future()
+        self._keeper = asyncio.create_task(self._keep(opened))
+        try:
+            await asyncio.wait([opened, self._keeper], return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            raise
+        if self._keeper.done():
+            self._keeper.result()
+
+    async def _keep(self, opened: "asyncio.Future[None]") -> None:
+        """From the start to the end in one task: the SDK's task group must be left where it was entered."""
+        try:
+            await self.context.pipeline.authority.initialize()
+            await self._own.initialize_all()
+            await self.context.authenticator.start()
+            async with self._sdk.lifespan():
+                opened.set_result(None)
+                await self._leave.wait()
+        finally:
+            await self._release()
+
+    async def retire(self) -> None:
+        """Let what runs finish, for ``drain_timeout`` at most; then :meth:`close`."""
+        self.end_streams()
+        if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
+            self.in_flight.end()
+            await self.in_flight.drained(_END_SECONDS)
+        await self.close()
+
+    async def close(self) -> None:
+        """Release everything, also of a site that was never opened. May be called twice."""
+        if self._keeper is None:
+            await self._release()
+            return
+        self._leave.set()
+        await asyncio.wait([self._keeper])
+        if not self._keeper.cancelled() and (error := self._keeper.exception()) is not None:
+            logger.error("closing raised %s", type(error).__name__)
+
+    async def _release(self) -> None:
+        try:
+            await self._own.destroy_all()
+        finally:
+            try:
+                await self.context.pipeline.authority.close()
+                await self.context.authenticator.aclose()
+                await self._http.aclose()
+            finally:
+                if self._owns_sink:
+                    await self.context.audit.sink.close()

@@ -1,0 +1,71 @@
+"""What is refused although its signature is good: single tokens (``jti``), sessions at the provider (``sid``), users
+(``sub``); of one issuer or of any."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from actas.core.errors import LimitExceeded
+from actas.core.models import Session
+
+MAX_DENIED = 100_000
+"""Entries of a list."""
+
+DeniedClaim = Literal["jti", "sid", "sub"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """One entry. ``until`` is in seconds since the epoch; ``sub`` is a session's subject, or the token's ``sub``."""
+
+    claim: DeniedClaim
+    value: str
+    issuer: str | None = None
+    """None: of any issuer."""
+    until: float = float("inf")
+
+
+class DenyList:
+    """Entries, found by what they refuse.
+
+    Raises:
+        LimitExceeded: more than :data:`MAX_DENIED` entries that still count at ``now``.
+    """
+
+    def __init__(self, entries: Iterable[Revocation] = (), now: float = 0.0) -> None:
+        self._until: dict[tuple[str, str, str | None], float] = {}
+        for entry in entries:
+            self.add(entry, now)
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, entry: Revocation, now: float) -> None:
+        """Refuse that, too. Of two entries for the same, the one that ends later counts.
+
+        Raises:
+            LimitExceeded: the list is full of entries that still count. Nothing is forgotten in silence.
+        """
+        key = (entry.claim, entry.value, entry.issuer)
+        if key not in self._until and len(self._until) >= MAX_DENIED:
+            self._until = {each: end for each, end in self._until.items() if end > now}
+            if len(self._until) >= MAX_DENIED:
+                raise LimitExceeded(detail="the deny list is full")
+        self._until[key] = max(entry.until, self._until.get(key, entry.until))
+
+    def denies(self, session: Session, now: float) -> bool:
+        """Whether the token of ``session`` is refused at ``now``."""
+        if not self._until:
+            return False
+        claims = session.claims
+        named = (
+            ("jti", claims.get("jti")),
+            ("sid", claims.get("sid")),
+            ("sub", session.subject),
+            ("sub", claims.get("sub")),
+        )
+        return any(
+            isinstance(value, str) and self._until.get((claim, value, issuer), now) > now
+            for claim, value in named
+            for issuer in (None, session.issuer)
+        )

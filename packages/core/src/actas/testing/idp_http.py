@@ -1,0 +1,66 @@
+"""How the embedded identity provider hears and answers: plain HTTP, from threads, on the loopback."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
+
+HOST = "127.0.0.1"
+_MAX_FORM_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. Header names are in lower case."""
+
+    method: str
+    path: str
+    form: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+def handler_for(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler]:
+    """A handler that gives each request to ``answer``; strangers and large forms are turned away before."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            self._respond("GET", {})
+
+        def do_POST(self) -> None:
+            length = self.headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > _MAX_FORM_BYTES:
+                self._send(Answer(413, b'{"error":"invalid_request"}'))
+                return
+            fields = parse_qs(self.rfile.read(int(length)).decode("latin-1"))
+            self._respond("POST", {name: values[0] for name, values in fields.items()})
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: requests are counted instead."""
+
+        def _respond(self, method: str, form: Mapping[str, str]) -> None:
+            if self.headers.get("host", "").partition(":")[0] not in (HOST, "localhost"):
+                self._send(Answer(421, b'{"error":"misdirected_request"}'))
+                return
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self._send(answer(Request(method, urlsplit(self.path).path, form, headers)))
+
+        def _send(self, given: Answer) -> None:
+            self.send_response(given.status)
+            self.send_header("content-type", given.content_type)
+            self.send_header("content-length", str(len(given.body)))
+            self.send_header("cache-control", "no-store")
+            self.end_headers()
+            self.wfile.write(given.body)
+
+    return Handler

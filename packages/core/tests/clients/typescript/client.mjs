@@ -1,0 +1,57 @@
+// The TypeScript SDK's client, as an application would use it, with a browser at the other end of standard input.
+//
+// Argument: JSON {url, redirect, wire, steps: [[method of Client, parameters], …]}, where wire "legacy" is the
+// handshake wire and a date pins the modern one. Standard output: a line of JSON for each event: {"authorize": url}
+// waits for a line with the URL where the browser was sent back to; {"result": …} for each step; {"failed": …} at last.
+
+import { createInterface } from 'node:readline';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
+
+const { url, redirect, wire, steps } = JSON.parse(process.argv[2]);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const tell = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
+
+class Application {
+  redirectUrl = redirect;
+  clientMetadata = { client_name: 'typescript', redirect_uris: [redirect], token_endpoint_auth_method: 'none' };
+  clientInformation = () => this.registered;
+  saveClientInformation = (registered) => { this.registered = registered; };
+  tokens = () => this.saved;
+  saveTokens = (tokens) => { this.saved = tokens; };
+  codeVerifier = () => this.verifier;
+  saveCodeVerifier = (verifier) => { this.verifier = verifier; };
+  redirectToAuthorization = (address) => { tell({ authorize: address.href }); };
+}
+
+const application = new Application();
+const connect = async () => {
+  const client = new Client(
+    { name: 'typescript', version: '1' },
+    { versionNegotiation: { mode: wire === 'legacy' ? 'legacy' : { pin: wire } } },
+  );
+  const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider: application });
+  await authorized(transport, () => client.connect(transport), connect);
+  return application.connected ?? (application.connected = { client, transport });
+};
+
+// One attempt, and where the SDK has sent the user to the browser, another when he is back.
+async function authorized(transport, attempt, again = attempt) {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(error instanceof UnauthorizedError)) throw error;
+    await transport.finishAuth(new URL((await lines.next()).value).searchParams);
+    return again();
+  }
+}
+
+try {
+  const { client, transport } = await connect();
+  for (const [method, parameters] of steps) {
+    tell({ result: await authorized(transport, () => client[method](parameters)) });
+  }
+  await client.close();
+} catch (error) {
+  tell({ failed: `${error.name}: ${error.message}` });
+}
+process.exit(0);
