@@ -165,7 +165,7 @@ async def test_what_a_session_sees_is_looked_at_anew_after_a_short_while(
 
 async def test_who_has_the_same_rights_shares_one_view_and_nobody_is_asked(serve: Serve) -> None:
     async with serve(prepare=lambda server: server.register_tool(BY_ROLE)) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         alice, other = make_session("alice", permissions=["toy:use"]), make_session("other", permissions=["toy:use"])
         assert await made.view(alice) is await made.view(other)
         assert await made.view(alice) is not await made.view(replace(other, role="admin"))
@@ -175,14 +175,14 @@ async def test_who_has_the_same_rights_shares_one_view_and_nobody_is_asked(serve
 async def test_what_is_remembered_is_bounded(serve: Serve) -> None:
     names = [tool(f"t{number}", permission=f"p{number}") for number in range(12)]
     async with serve(prepare=lambda server: server.register_tools(names)) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         for number in range(3000):
             have = [f"p{bit}" for bit in range(12) if number >> bit & 1]
             view = await made.view(make_session("x", permissions=have))
             assert len(view.tools) == len(have) + 2
         assert len(made._by_rights) <= 512 and len(made._by_names) <= 512
     async with serve(prepare=lambda server: server.register_tools([*names, BY_NAME])) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         for number in range(3000):
             await made.view(make_session(f"user{number}"))
         assert len(made._seen) == 2048
