@@ -4,7 +4,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
@@ -32,7 +32,12 @@ from actas.core import (
     Session,
 )
 from actas.core.roles import Permissions, RoleMappings
-from actas.mcp import AuthSettings, MCPOAuthServer, McpSettings, Settings
+from actas.mcp import (
+    AuthSettings,
+    MCPOAuthServer,
+    McpSettings,
+    Settings,
+)
 from actas.testing._postgres_programs import free_port
 from actas.testing.fixtures import needed_in_ci, oidc_provider
 from actas.testing.idp import DemoUser
@@ -121,9 +126,11 @@ class Shopfront:
 
 
 @asynccontextmanager
-async def shop_of(provider: OidcProvider, *trusted: Mapping[str, Any], **resource: Any) -> AsyncIterator[Shopfront]:
-    """A server that trusts ``provider``, under each of the ``trusted`` settings; its tokens are made as ``resource``
-    says."""
+async def shop_of(
+    provider: OidcProvider, *trusted: Mapping[str, Any], auth: Mapping[str, Any] | None = None, **resource: Any
+) -> AsyncIterator[Shopfront]:
+    """A server that trusts ``provider``, under each of the ``trusted`` settings and with those of ``auth``; its
+    tokens are made as ``resource`` says."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/mcp"
     provider.users |= {name: user for name, user in USERS.items() if name not in provider.users}
@@ -131,9 +138,9 @@ async def shop_of(provider: OidcProvider, *trusted: Mapping[str, Any], **resourc
     provider.changed()
     ordinary = {"role_mappings": RoleMappings(user=["staff"]), "audience": [url]}
     issuers = [provider.trusted(**{**ordinary, **fields}) for fields in trusted or ({},)]
-    auth = AuthSettings(trusted_idps=issuers, permissions=Permissions(user=["shop:use"]))
+    settings = AuthSettings(trusted_idps=issuers, permissions=Permissions(user=["shop:use"]), **auth or {})
     sink = MemorySink()
-    server = MCPOAuthServer(Settings(auth=auth, mcp=McpSettings(port=port)), audit_sink=sink)
+    server = MCPOAuthServer(Settings(auth=settings, mcp=McpSettings(port=port)), audit_sink=sink)
     server.register_delegation_module("shop", Shop())
     await server.start()
     try:
@@ -230,24 +237,28 @@ async def python(url: str, browser: Browser, wire: str, steps: Sequence[Step]) -
     return results
 
 
-async def typescript(url: str, browser: Browser, wire: str, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """The TypeScript SDK."""
-    given = json.dumps({"url": url, "redirect": REDIRECT, "wire": wire, "steps": steps})
+async def typescript(
+    url: str, browser: Browser, wire: str, steps: Sequence[Step], *, dpop: bool = False
+) -> list[dict[str, Any]]:
+    """The TypeScript SDK; with ``dpop`` it asks for tokens that are bound to a key of its own (RFC 9449)."""
+    given = json.dumps({"url": url, "redirect": REDIRECT, "wire": wire, "steps": steps, "dpop": dpop})
     return await anyio.to_thread.run_sync(_run_typescript, given, browser)
 
 
 def _run_typescript(given: str, browser: Browser) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [*runnable(TYPESCRIPT, "client.mjs", Path(folder)), given]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(command, **pipes, text=True, env=environment(), cwd=folder) as process:
-            watchdog = Timer(_CLIENT_SECONDS, process.kill)
-            watchdog.start()
-            try:
-                return _converse(process, browser)
-            finally:
-                watchdog.cancel()
-                process.kill()
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), cwd=folder
+        )
+        watchdog = Timer(_CLIENT_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            return _converse(process, browser)
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.communicate()
 
 
 def _converse(process: subprocess.Popen[str], browser: Browser) -> list[dict[str, Any]]:
@@ -256,8 +267,10 @@ def _converse(process: subprocess.Popen[str], browser: Browser) -> list[dict[str
     for line in process.stdout:
         match json.loads(line):
             case {"authorize": address}:
-                process.stdin.write(browser.visit(address) + "\n")
-                process.stdin.flush()
+                landed = browser.visit(address)
+                with suppress(BrokenPipeError):  # it has given up, and says so in its next line
+                    process.stdin.write(landed + "\n")
+                    process.stdin.flush()
             case {"result": result}:
                 results.append(result)
             case event:

@@ -33,10 +33,16 @@ async def post(
     shop: Shopfront, token: str, version: str = VERSIONS[1], tool: str | None = "user-info"
 ) -> httpx2.Response:
     """A call of ``tool``, or a list of the tools where it is None."""
+    return await call(shop, {"authorization": f"Bearer {token}"}, version, tool)
+
+
+async def call(
+    shop: Shopfront, credentials: Mapping[str, str], version: str, tool: str | None = "user-info"
+) -> httpx2.Response:
+    """The same, with any headers for credentials."""
     method = "tools/list" if tool is None else "tools/call"
     params: dict[str, Any] = {} if tool is None else {"name": tool, "arguments": {}}
-    headers = {"authorization": f"Bearer {token}", "mcp-protocol-version": version}
-    headers["accept"] = "application/json, text/event-stream"
+    headers = {"mcp-protocol-version": version, "accept": "application/json, text/event-stream", **credentials}
     if version == VERSIONS[1]:
         headers |= {"mcp-method": method, **({"mcp-name": tool} if tool else {})}
         reserved = {"protocolVersion": version, "clientCapabilities": {}}

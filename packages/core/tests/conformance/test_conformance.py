@@ -160,8 +160,12 @@ def test_a_server_of_our_own_passes_what_it_has_something_for(idp: IdentityProvi
     port = free_port()
     server = MCPOAuthServer(settings(idp, port), audit_sink=MemorySink(10_000))
     server.register_delegation_module("texts", Texts(), tools=[])
-    server.register_tool(create_delegation_tool("test_simple_text", "Text.", module="texts", action="text", arguments={}))
-    server.register_tool(create_delegation_tool("test_error_handling", "Fails.", module="texts", action="fail", arguments={}))
+    server.register_tool(
+        create_delegation_tool("test_simple_text", "Text.", module="texts", action="text", arguments={})
+    )
+    server.register_tool(
+        create_delegation_tool("test_error_handling", "Fails.", module="texts", action="fail", arguments={})
+    )
     with served(server.asgi_app(port=port), port), injecting(port, idp.issue("alice")) as origin:
         report = run(f"{origin}/mcp", revision)
     assert OURS[revision] - report.passed == set(), report.complaints

@@ -1,7 +1,6 @@
 """Roles, ``can_access`` and an authoriser from a plug-in that is really installed: over HTTP, on both wires."""
 
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +25,6 @@ WIRES = pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 ROLES = {"admin": ["boss"], "user": ["staff"], "custom": {"auditor": ["audit"]}}
 PERMISSIONS = {"admin": ["toy:use", "toy:break"], "user": ["toy:use"], "custom": {"auditor": ["toy:use"]}}
-
-
-@pytest.fixture
-def hours(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The plug-in ``hours``, installed; its module."""
-    monkeypatch.syspath_prepend(install("dummy-hours"))
-    import dummy_hours  # type: ignore[import-not-found,unused-ignore]  # there from now on
-
-    yield dummy_hours
-    del sys.modules["dummy_hours"]
 
 
 Open = Callable[..., AbstractAsyncContextManager[Stage]]

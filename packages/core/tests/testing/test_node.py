@@ -9,6 +9,7 @@ import pytest
 
 from actas.testing import node
 from actas.testing.missing import ServerMissing
+from actas.testing.node_process import NodeProcess
 
 LOCK = {"name": "toy", "lockfileVersion": 3, "requires": True, "packages": {"": {"name": "toy"}}}
 
@@ -22,6 +23,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "package.json").write_text('{"name": "toy", "private": true}')
     (folder / "package-lock.json").write_text(json.dumps(LOCK))
     (folder / "say.mjs").write_text("console.log(process.version)")
+    (folder / "silent.mjs").write_text(
+        "process.stdin.once('data', (line) => process.stdout.write(line)).on('data', () => console.error('no idea'))"
+    )
+    (folder / "echo.mjs").write_text("process.stdin.on('data', (line) => process.stdout.write(line))")
     return folder
 
 
@@ -62,6 +67,25 @@ def test_a_lock_file_that_names_a_registry_is_refused(project: Path) -> None:
     (project / "package-lock.json").write_text(json.dumps({**LOCK, "packages": {"node_modules/x": entry}}))
     with pytest.raises(ValueError, match="node_modules/x"):
         node.packages(project)
+
+
+def test_a_program_answers_line_by_line(project: Path) -> None:
+    program = NodeProcess(project, "echo.mjs")
+    assert [program.ask({"n": number}) for number in range(3)] == [{"n": 0}, {"n": 1}, {"n": 2}]
+    program.stop()
+
+
+def test_a_program_that_does_not_answer_is_ended_and_its_log_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = NodeProcess(project, "silent.mjs")
+    program.ask({})
+    monkeypatch.setattr("actas.testing.node_process._ANSWER_SECONDS", 2)
+    with pytest.raises(RuntimeError, match=r"did not answer: (no idea\n)+"):
+        program.ask({})
+    with pytest.raises(RuntimeError, match="ended"):
+        program.ask({})
+    program.stop()
 
 
 def test_node_that_is_not_there_is_named_by_its_wheel(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,13 @@
 
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -133,6 +138,21 @@ def test_it_is_gone_when_it_was_stopped(provider: OidcProvider) -> None:
         pass
     with pytest.raises(RuntimeError, match="not running"):
         other.rotate()
+
+
+def test_it_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
+    run = "import os; from actas.testing.oidc_provider import OidcProvider as P; print(P().start().issuer, flush=True)"
+    command = [sys.executable, "-c", f"{run}; os._exit(1)"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    port = urlsplit(killed.stdout.strip()).port
+    assert port
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.05)
+    pytest.fail("it still listens")
 
 
 def test_what_is_missing_fails_in_ci_and_skips_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

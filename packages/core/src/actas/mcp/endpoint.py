@@ -6,21 +6,29 @@ what: its handlers here ask the guard.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.context import ServerMiddleware, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.message import SessionMessage
 from opentelemetry import trace
 from starlette.requests import ClientDisconnect
 
-from actas.core import Session
+from actas.core import Pipeline, Session
 from actas.mcp.answer import Answer
 from actas.mcp.asgi import Receive, Scope, Send, respond
-from actas.mcp.caller import enter
+from actas.mcp.caller import Exchange, enter
 from actas.mcp.challenge import Challenges
 from actas.mcp.guard import Guard
 from actas.mcp.handlers import GuardedServer, Handlers
+
+Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
+"""Both directions of one connection."""
 
 
 class McpEndpoint:
@@ -61,6 +69,7 @@ class McpEndpoint:
         """What the SDK stamps modern results with."""
         if not traced():
             server.middleware.clear()  # OpenTelemetry's: costs a span a request that nobody would get
+        self._server = server
         self._manager = StreamableHTTPSessionManager(
             server,
             json_response=True,
@@ -97,6 +106,25 @@ class McpEndpoint:
             pass  # he left before he had said what he wanted: there is nothing to do, and nobody to tell
         finally:
             auth_context_var.reset(context)
+
+    async def over_streams(self, streams: Streams, admit: ServerMiddleware[Any]) -> None:  # Any: as in __init__
+        """Serve one connection, on either wire, until its other end closes it; to be done once.
+
+        Args:
+            streams: as the SDK's transports yield them.
+            admit: is given every message before anything is done, and puts the caller into its context.
+        """
+        self._server.middleware.append(admit)
+        await self._server.run(*streams, self._server.create_initialization_options())
+
+
+def with_caller(
+    context: ServerRequestContext[Any, Any], session: Session, challenges: Challenges, pipeline: Pipeline
+) -> tuple[ServerRequestContext[Any, Any], Exchange]:
+    """``context`` with its caller, for a message that came through no door; and what says how it ended."""
+    scope: Scope = {}
+    exchange = enter(scope, session, challenges, pipeline)
+    return replace(context, request=SimpleNamespace(scope=scope)), exchange
 
 
 def traced() -> bool:

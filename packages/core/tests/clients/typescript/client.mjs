@@ -1,13 +1,14 @@
 // The TypeScript SDK's client, as an application would use it, with a browser at the other end of standard input.
 //
-// Argument: JSON {url, redirect, wire, steps: [[method of Client, parameters], …]}, where wire "legacy" is the
-// handshake wire and a date pins the modern one. Standard output: a line of JSON for each event: {"authorize": url}
-// waits for a line with the URL where the browser was sent back to; {"result": …} for each step; {"failed": …} at last.
+// Argument: JSON {url, redirect, wire, steps: [[method of Client, parameters], …], dpop}, where wire "legacy" is the
+// handshake wire, a date pins the modern one, and dpop asks for bound tokens (RFC 9449). Standard output: a line of JSON
+// for each event: {"authorize": url} waits for a line with the URL where the browser was sent back to; {"result": …}
+// for each step; {"failed": …} at last.
 
 import { createInterface } from 'node:readline';
-import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
+import { Client, DpopSession, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
 
-const { url, redirect, wire, steps } = JSON.parse(process.argv[2]);
+const { url, redirect, wire, steps, dpop } = JSON.parse(process.argv[2]);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const tell = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
 
@@ -24,6 +25,10 @@ class Application {
 }
 
 const application = new Application();
+if (dpop) {
+  const session = await DpopSession.create();
+  application.dpop = () => session;
+}
 const connect = async () => {
   const client = new Client(
     { name: 'typescript', version: '1' },
