@@ -104,8 +104,14 @@ def test_everything_that_is_scored_passes_through_the_door(reports: Reports, rev
 
 @pytest.mark.parametrize("revision", [HANDSHAKE, MODERN])
 def test_the_door_changes_no_check_scored_or_not(reports: Reports, revision: str) -> None:
-    bare, behind = reports(revision)
-    assert behind.checks == bare.checks, behind.complaints
+    bare, behind = (_comparable(report) for report in reports(revision))
+    assert behind == bare, reports(revision)[1].complaints
+
+
+def _comparable(report: Report) -> dict[str, object]:
+    """Without the scenarios of an extension that the suite's own server does not have: they call tools that are not
+    there. The SDK answers them with a tool result, and we, as the specification has it, with a protocol error."""
+    return {scenario: checks for scenario, checks in report.checks.items() if not scenario.startswith("tasks-")}
 
 
 @dataclass
