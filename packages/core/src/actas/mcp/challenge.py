@@ -9,10 +9,10 @@ from actas.core import (
     AuditUnavailable,
     AuthenticationError,
     AuthenticationUnavailable,
+    AuthorizationError,
     InsufficientScope,
     NonceRequired,
     Session,
-    SessionRejected,
 )
 from actas.mcp.asgi import Headers
 from actas.oauth.binding import is_key_bound
@@ -66,7 +66,7 @@ class Challenges:
             refusal.headers.append((NONCE_HEADER, error.nonce.encode()))
         return refusal
 
-    def rejected(self, error: SessionRejected) -> Refusal:
+    def rejected(self, error: AuthorizationError) -> Refusal:
         """403 without a challenge: another token of the same user would not help."""
         return _refusal(403, None, error.code, error.message)
 
