@@ -47,9 +47,8 @@ class Exchange:
             case InsufficientScope():
                 self.refusal = self.challenges.step_up(error, self.session)
             case SessionExpired():
-                self.refusal = self.challenges.invalid_token(
-                    AuthenticationError(Reason.EXPIRED), dpop=is_key_bound(self.session)
-                )
+                expired = AuthenticationError(Reason.EXPIRED)
+                self.refusal = self.challenges.invalid_token(expired, dpop=is_key_bound(self.session))
             case AuditUnavailable():
                 self.refusal = self.challenges.unavailable(error)
             case _:
