@@ -55,12 +55,19 @@ def render() -> str:
         if offer.audit_sink_kind is not None:
             title = f"The audit sink `{name}`"
             parts += section("auth.audit.settings", offer.audit_sink_kind.settings, title, of=offer.plugin.distribution)
+        if offer.authorizer_kind is not None:
+            title = f"Authorizers of kind `{name}`"
+            parts += section("auth.authorizers[]", offer.authorizer_kind.settings, title, of=offer.plugin.distribution)
     return "\n".join(parts)
 
 
 def first_party() -> list[str]:
     """The entry points of this project's own plug-ins."""
-    return [name for name, plugin in installed().items() if plugin.distribution.startswith("actas-delegation-")]
+    return [
+        name
+        for name, plugin in installed().items()
+        if plugin.distribution.startswith(("actas-delegation-", "actas-policy-"))
+    ]
 
 
 def section(path: str, cls: type, title: str, *, of: str | None = None) -> list[str]:

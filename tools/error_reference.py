@@ -19,6 +19,7 @@ from actas.core import (
     ActasError,
     AuditUnavailable,
     AuthenticationError,
+    AuthenticationUnavailable,
     ConfigurationError,
     InsufficientScope,
     SessionRejected,
@@ -33,11 +34,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
 OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
-FETCH = "in `actas check --live` and the log; a caller gets `invalid_token`"
+FETCH = "in `actas check --live`, the log and the audit; a caller gets `authentication_unavailable`"
 FORMS: Sequence[tuple[type[ActasError], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
+    (AuthenticationUnavailable, "HTTP 503"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
@@ -54,9 +56,12 @@ OPERATOR = {
     "http_failed": "See that this server reaches the provider, and trusts its certificate.",
     "http_insecure_url": "Use an `https` URL; plain `http` is for loopback.",
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
-    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas whoami`.",
-    "session_rejected": "Map one of the user's roles in `role_mappings`.",
-    "permission_denied": "The audit's `reason` names the permission. Give it to a role in `auth.permissions`.",
+    "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
+    "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
+    "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` "
+    "or `unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
+    "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
+    "authorizer_unavailable": "The audit's `reason` says which authorizer failed, and how; the log has more.",
     "insufficient_scope": "Let the client ask the provider for the scope.",
     "principal_unavailable": "Map `claim_mappings.legacy_username`; `actas whoami` shows who becomes whom.",
     "identity_mismatch": "Treat it as an incident: the downstream let this server in as somebody else.",
@@ -95,8 +100,9 @@ challenge (RFC 6750 section 3.1), recorded as `missing_token`.
 REASONS = """\
 ## Why a token was refused
 
-Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1). The audit's `reason` begins with one of these
-words, and `actas whoami` shows it.
+Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1), `authentication_unavailable` where nothing is
+known against the token, `session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins
+with one of these words, and `actas explain` shows it.
 
 | reason | |
 |---|---|
@@ -109,7 +115,8 @@ def render() -> str:
     for name in first_party():
         plugin = installed()[name]
         package = plugin.target.partition(":")[0].rpartition(".")[0]
-        parts.append(_chapter(f"## Modules of kind `{name}`", errors_in([package])))
+        errors = errors_in([package])
+        parts += [_chapter(f"## Modules of kind `{name}`", errors)] if errors else []
     reasons = member_descriptions(Reason)
     parts.append(REASONS + "".join(f"| `{reason}` | {_cell(reasons[reason.name])} |\n" for reason in Reason))
     return "\n".join(parts)

@@ -12,6 +12,8 @@ PAGES = sorted(
 WALKED = {
     "docs/tutorial/first-server.md",
     "docs/how-to/write-a-plugin.md",
+    "docs/how-to/decide-with-a-policy.md",
+    "docs/how-to/why-was-alice-refused.md",
 }
 """Pages whose files are written and whose commands are executed, in their order."""
 

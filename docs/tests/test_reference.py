@@ -12,7 +12,7 @@ from docs_blocks import ROOT
 
 from actas.cli.main import app
 from actas.core import ActasError, AuditEvent
-from actas.core.discovery import load
+from actas.core.discovery import installed, load
 from actas.mcp.settings import Settings
 from actas.testing.declarations import dataclasses_in
 
@@ -80,8 +80,9 @@ def test_a_setting_is_shown_with_both_spellings_type_default_and_description() -
 
 def test_every_setting_is_on_the_page() -> None:
     page = read("configuration.md")
-    kinds = [load([name]).module_kind(name).settings for name in config_reference.first_party()]
-    assert kinds, "the plug-ins of this project are to be installed where the documentation is tested"
+    offers = [load([name]).offers[name] for name in config_reference.first_party()]
+    kinds = [kind.settings for offer in offers for kind in (offer.module_kind, offer.authorizer_kind) if kind]
+    assert len(kinds) > 1, "the plug-ins of this project are to be installed where the documentation is tested"
     for cls in [each for root in (Settings, *kinds) for each in dataclasses_in(root)]:
         for field in dataclasses.fields(cls):
             assert f"| `{field.name}`" in page, f"{cls.__name__}.{field.name}"
@@ -98,7 +99,8 @@ def test_every_link_inside_the_page_leads_to_a_heading_of_it() -> None:
 
 def test_every_error_code_is_on_the_page() -> None:
     page = read("errors.md")
-    packages = [*error_reference.OURS, *(f"actas.delegation.{name}" for name in config_reference.first_party())]
+    targets = [installed()[name].target for name in config_reference.first_party()]
+    packages = [*error_reference.OURS, *(target.rpartition(".")[0] for target in targets)]
     codes = {error.code for error in error_reference.errors_in(packages)}
     assert ActasError.code in codes
     assert len(codes) > 20

@@ -24,6 +24,8 @@ from actas.testing.postgres import EmbeddedPostgres
 
 TUTORIAL = "docs/tutorial/first-server.md"
 PLUGIN = "docs/how-to/write-a-plugin.md"
+POLICY = "docs/how-to/decide-with-a-policy.md"
+REFUSED = "docs/how-to/why-was-alice-refused.md"
 
 NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install")
 """Commands that install: the tests run in an environment where that was done."""
@@ -185,6 +187,34 @@ def test_the_plug_in_that_is_written_on_the_page_is_found_and_passes_the_conform
     assert "module greet: greet" in walk.printed["actas"]
 
 
+def test_the_policy_on_the_page_passes_its_tests_and_so_does_the_authoriser(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    walk = Walk(tmp_path, {**environment, "PYTHONPATH": str(tmp_path)}, {})
+    printed: list[str] = []
+    for block in blocks(POLICY):
+        walk.read(block)
+        printed += [walk.printed.pop("pytest")] if "pytest" in walk.printed else []
+        if block.title == "pyproject.toml":
+            _installed(tmp_path)
+    assert ["3 passed" in printed[0], "8 passed" in printed[1]] == [True, True], printed
+    assert "asks office-hours" in walk.printed["actas"]
+
+
+def test_the_explanation_on_the_page_is_what_is_printed(tmp_path: Path, environment: dict[str, str]) -> None:
+    walk = Walk(tmp_path, {**environment, "COLUMNS": "110"}, {"actas explain actas.toml --token -": "true"})
+    for block in blocks(POLICY):
+        if block.language in ("toml", "cedar"):
+            walk.read(block)
+    told: list[str] = []
+    for block in blocks(REFUSED):
+        walk.read(block)
+        told += [walk.printed.pop("actas")] if "actas" in walk.printed else []
+    shown = (tmp_path / "answer.txt").read_text()
+    assert [line.rstrip() for line in told[0].splitlines()] == shown.splitlines()
+    assert "sql-delegate: may be called" in told[1]
+
+
 def _installed(folder: Path) -> None:
     """What an installer writes for the folder's ``pyproject.toml``, so that nothing needs to be downloaded."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
@@ -197,7 +227,7 @@ def _installed(folder: Path) -> None:
 
 
 def test_every_page_that_is_walked_is_walked_here() -> None:
-    assert {TUTORIAL, PLUGIN} == WALKED
+    assert {TUTORIAL, PLUGIN, POLICY, REFUSED} == WALKED
 
 
 def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """A real identity provider, a toy module that delegates in this process, and a real server before both."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import httpx2
@@ -156,6 +159,16 @@ def toy() -> Toy:
 @pytest.fixture
 def sink() -> MemorySink:
     return MemorySink(100_000)
+
+
+@pytest.fixture
+def hours(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The plug-in ``hours``, installed; its module."""
+    monkeypatch.syspath_prepend(install("dummy-hours"))
+    import dummy_hours  # type: ignore[import-not-found,unused-ignore]  # there from now on
+
+    yield dummy_hours
+    del sys.modules["dummy_hours"]
 
 
 def settings_for(*issuers: Any, **mcp: Any) -> Settings:

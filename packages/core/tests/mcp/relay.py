@@ -43,6 +43,9 @@ class Relay:
     actions = (
         Action(name="say", description="Say the word.", permission="relay:use"),
         Action(name="nap", description="Say it later.", parameters=Nap, permission="relay:use"),
+        Action(name="print", description="Print.", permission="relay:use"),
+        Action(name="scoped", description="Scoped.", permission="relay:use", scopes=frozenset({"toy.read"})),
+        Action(name="hidden", description="Hidden.", permission="relay:other"),
     )
 
     def __init__(self, settings: RelaySettings) -> None:
@@ -58,8 +61,11 @@ class Relay:
             await GATE.wait()
         LIFE.append(f"start {self._settings.word}")
 
+    def _answers(self) -> bool:
+        return self._settings.needs is None or Path(self._settings.needs).exists()
+
     def _ask(self) -> None:
-        if self._settings.needs is not None and not Path(self._settings.needs).exists():
+        if not self._answers():
             raise DownstreamUnavailable(detail="the file is not there")
 
     def principal(self, session: Session) -> str:
@@ -69,6 +75,8 @@ class Relay:
         self._ask()
         if isinstance(call.parameters, Nap):
             await asyncio.sleep(call.parameters.seconds)
+        if call.action.name == "print":
+            print("a stray line", flush=True)
         if self._destroyed:
             raise RuntimeError("called although it was destroyed")
         secret = "" if self._settings.password is None else f" {self._settings.password.reveal()}"
@@ -76,7 +84,7 @@ class Relay:
         return DelegationResult(data=self._settings.word + secret, receipt=receipt)
 
     async def health_check(self) -> Health:
-        return Health(healthy=True)
+        return Health(healthy=self._answers())
 
     async def destroy(self) -> None:
         self._destroyed = True

@@ -1,7 +1,6 @@
 """Roles, ``can_access`` and an authoriser from a plug-in that is really installed: over HTTP, on both wires."""
 
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +25,6 @@ WIRES = pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 ROLES = {"admin": ["boss"], "user": ["staff"], "custom": {"auditor": ["audit"]}}
 PERMISSIONS = {"admin": ["toy:use", "toy:break"], "user": ["toy:use"], "custom": {"auditor": ["toy:use"]}}
-
-
-@pytest.fixture
-def hours(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The plug-in ``hours``, installed; its module."""
-    monkeypatch.syspath_prepend(install("dummy-hours"))
-    import dummy_hours  # type: ignore[import-not-found,unused-ignore]  # there from now on
-
-    yield dummy_hours
-    del sys.modules["dummy_hours"]
 
 
 Open = Callable[..., AbstractAsyncContextManager[Stage]]
@@ -165,7 +154,7 @@ async def test_what_a_session_sees_is_looked_at_anew_after_a_short_while(
 
 async def test_who_has_the_same_rights_shares_one_view_and_nobody_is_asked(serve: Serve) -> None:
     async with serve(prepare=lambda server: server.register_tool(BY_ROLE)) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         alice, other = make_session("alice", permissions=["toy:use"]), make_session("other", permissions=["toy:use"])
         assert await made.view(alice) is await made.view(other)
         assert await made.view(alice) is not await made.view(replace(other, role="admin"))
@@ -175,14 +164,14 @@ async def test_who_has_the_same_rights_shares_one_view_and_nobody_is_asked(serve
 async def test_what_is_remembered_is_bounded(serve: Serve) -> None:
     names = [tool(f"t{number}", permission=f"p{number}") for number in range(12)]
     async with serve(prepare=lambda server: server.register_tools(names)) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         for number in range(3000):
             have = [f"p{bit}" for bit in range(12) if number >> bit & 1]
             view = await made.view(make_session("x", permissions=have))
             assert len(view.tools) == len(have) + 2
         assert len(made._by_rights) <= 512 and len(made._by_names) <= 512
     async with serve(prepare=lambda server: server.register_tools([*names, BY_NAME])) as stage:
-        made = stage.server._site.guard
+        made = stage.server._sites.current.guard
         for number in range(3000):
             await made.view(make_session(f"user{number}"))
         assert len(made._seen) == 2048

@@ -89,7 +89,7 @@ async def test_an_address_that_is_not_ours_is_a_clear_error(idp: IdentityProvide
         await MCPOAuthServer(settings, audit_sink=sink).start()
 
 
-@pytest.mark.parametrize("error", [DownstreamUnavailable(detail="private"), RuntimeError("private")])
+@pytest.mark.parametrize("error", [ConfigurationError("no such table", detail="private"), RuntimeError("private")])
 async def test_a_module_that_does_not_start_keeps_the_server_from_starting_and_all_is_released(
     server: MCPOAuthServer, toy: Toy, error: Exception
 ) -> None:
@@ -104,6 +104,58 @@ async def test_a_module_that_does_not_start_keeps_the_server_from_starting_and_a
     assert not server.is_running
     assert toy.destroyed >= 1 and second.destroyed >= 1
     assert {task for task in asyncio.all_tasks()} == before
+
+
+async def test_a_module_whose_downstream_is_away_keeps_no_other_from_serving_and_comes_back_by_itself(
+    serve: Serve, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.core.latecomer.FIRST_PAUSE", 0.01)
+    away = Toy(broken_start=DownstreamUnavailable(detail="private"))
+
+    def prepare(server: MCPOAuthServer) -> None:
+        server.register_delegation_module("away", away)
+
+    async with serve(prepare=prepare) as stage:
+        token = stage.token()
+        assert (await stage.call(token, "toy-say", {"text": "x"})).json()["result"]["isError"] is False
+        refused = (await stage.call(token, "away-say", {"text": "x"})).json()["result"]
+        assert refused["structuredContent"]["error"]["code"] == "downstream_unavailable"
+        health = (await stage.call(token, "health-check")).json()["result"]["structuredContent"]
+        assert health["healthy"] is False and health["modules"]["toy"]["healthy"] is True
+        assert "did not answer when the server started" in health["modules"]["away"]["message"]
+        away.broken_start = ConfigurationError("still not as it should be")
+        async with asyncio.timeout(10):
+            while away.initialized < 3:  # noqa: ASYNC110 -- a toy tells nobody
+                await asyncio.sleep(0.01)
+        assert (await stage.call(token, "away-say", {"text": "x"})).json()["result"]["isError"] is True
+        away.broken_start = None
+        async with asyncio.timeout(10):
+            while (await stage.call(token, "away-say", {"text": "x"})).json()["result"]["isError"]:
+                pass
+        assert (await stage.call(token, "health-check")).json()["result"]["structuredContent"]["healthy"] is True
+    assert away.destroyed == 1 and away.calls == ["say"]
+    assert (toy.initialized, toy.destroyed) == (1, 1)
+
+
+async def test_a_module_that_hangs_at_the_start_is_away_too_and_the_stop_does_not_wait_for_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.core.latecomer.START_TIMEOUT", 0.05)
+    hanging = Toy()
+
+    async def initialize() -> None:
+        await asyncio.Event().wait()
+
+    hanging.initialize = initialize  # type: ignore[method-assign]
+    async with serve(prepare=lambda server: server.register_delegation_module("hanging", hanging)) as stage:
+        health = (await stage.call(stage.token(), "health-check", {"module": "hanging"})).json()["result"]
+        assert health["structuredContent"]["healthy"] is False
+    assert hanging.destroyed == 1
+
+
+def test_what_is_no_module_is_refused(server: MCPOAuthServer) -> None:
+    with pytest.raises(ConfigurationError, match=r"delegation\.modules\.x: int is no DelegationModule"):
+        server.register_delegation_module("x", 5)  # type: ignore[arg-type]
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind(server: MCPOAuthServer, toy: Toy) -> None:

@@ -154,6 +154,29 @@ async def test_an_invalid_configuration_changes_nothing_and_says_why(
     assert any(told in message and "the last good configuration serves on" in message for message in errors)
 
 
+async def test_a_module_that_works_is_not_replaced_by_one_that_does_not_start(
+    running: Running, written: Callable[..., Path], tmp_path: Path
+) -> None:
+    written(word="goodbye", module=f'needs = "{tmp_path}/nothing"')
+    with pytest.raises(ConfigurationError, match=r"delegation\.modules\.relay: its downstream does not answer"):
+        await running.server.reload()
+    assert await running.said() == "hello"
+
+
+async def test_a_dead_downstream_keeps_no_other_change_from_being_made(
+    running: Running, written: Callable[..., Path], tmp_path: Path
+) -> None:
+    needed = tmp_path / "needed"
+    needed.touch()
+    written(module=f'needs = "{needed}"')
+    await running.server.reload()
+    needed.unlink()
+    file = written(module=f'needs = "{needed}"')
+    file.write_text(file.read_text().replace('user = ["relay:use", "toy:use"]', 'user = ["toy:use"]'))
+    await running.server.reload()
+    assert "Unknown tool" in (await running.call()).json()["error"]["message"]
+
+
 async def test_a_module_of_code_and_one_of_the_new_configuration_cannot_have_one_name(
     running: Running, written: Callable[..., Path]
 ) -> None:
@@ -232,7 +255,7 @@ async def test_a_provider_whose_keys_are_elsewhere_now_is_not_trusted_by_its_old
 ) -> None:
     written(issuer=f'jwks_uri = "{running.idp.origin}/elsewhere"')
     await running.server.reload()
-    assert (await running.call()).status_code == 401
+    assert (await running.call()).status_code == 503  # nobody can say whether the token is good
 
 
 async def test_secrets_are_looked_up_anew(running: Running, written: Callable[..., Path], tmp_path: Path) -> None:

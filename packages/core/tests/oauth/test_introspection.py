@@ -597,6 +597,7 @@ _json = st.recursive(
     max_leaves=6,
 )
 _NO_HTTP = HttpClient()
+_CLIENT = ClientCredentials(id="x", secret=Secret("x"))
 _answers = st.fixed_dictionaries(
     {"active": st.just(True) | _json},
     optional={
@@ -612,7 +613,7 @@ def test_any_answer_is_judged_or_refused_and_never_a_defect(answer: dict[str, ob
         name="x",
         issuer="https://idp.example",
         audience=["a"],
-        introspection=IntrospectionSettings(client=ClientCredentials(id="x", secret=Secret("x"))),
+        introspection=IntrospectionSettings(client=_CLIENT),
     )
     (introspector,) = Authenticator([trusted], PERMISSIONS, http=_NO_HTTP)._introspectors
     if not isinstance(answer["active"], bool):
@@ -640,3 +641,25 @@ def test_no_jwt_is_opaque(claims: dict[str, str], header: int) -> None:
     segments = [encode_segment(spelled), encode_segment(json.dumps(claims).encode()), b"c2ln"]
     assert not is_opaque(b".".join(segments))
     assert not is_opaque(b".".join([*segments, b"a", b"b"]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"endpoint": "ftp://x"}, "endpoint"),
+        ({"cache_seconds": -1}, "cache_seconds"),
+        ({"cache_seconds": 301}, "cache_seconds"),
+        ({"cache_seconds": float("nan")}, "cache_seconds"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(fields: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        IntrospectionSettings(client=_CLIENT, **fields)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_an_endpoint_that_nothing_leads_to_must_be_given() -> None:
+    named = {"name": "x", "issuer": "acme", "audience": ["a"], "jwks_uri": "https://idp.example/keys"}
+    with pytest.raises(ValueError, match=r"introspection\.endpoint is needed"):
+        TrustedIssuer(**named, introspection=IntrospectionSettings(client=_CLIENT))  # type: ignore[arg-type] # as above
+    there = IntrospectionSettings(client=_CLIENT, endpoint="https://idp.example/introspect")
+    TrustedIssuer(**named, introspection=there)  # type: ignore[arg-type] # as above

@@ -160,6 +160,13 @@ async def test_rubbish_instead_of_keys_changes_nothing(
     await authenticator.authenticate(idp.issue())
 
 
+async def test_a_provider_without_a_usable_key_is_reported(authenticator: Authenticator, idp: IdentityProvider) -> None:
+    idp.answers[idp.jwks_path] = b'{"keys":[5, {"kty":"oct","k":"AAAA"}]}'
+    (report,) = await authenticator.check()
+    assert (report.reachable, report.keys) == (False, 0)
+    assert "no signing key" in str(report.problem)
+
+
 async def test_an_empty_set_is_believed(
     authenticator: Authenticator, idp: IdentityProvider, refused: Refused, clock: Clock
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actas.core.errors import ConfigurationError
-from actas.oauth import Authenticator, ClaimMappings, RevocationSettings
+from actas.oauth import Authenticator, ClaimMappings, KnownActor, RevocationSettings
 from actas.oauth import revocation as module
 from actas.oauth.denylist import MAX_DENIED, Revocation
 from actas.oauth.revocation import MAX_BYTES, RevocationFile, append, entries, format_line, parse_line
@@ -140,7 +140,8 @@ async def test_bad_and_torn_lines_are_logged_and_disable_nothing(
     revoking: Revoking, idp: IdentityProvider, refused: Refused, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = [b"nonsense", b"[]", b"{}", b'{"sub":5}', b'{"sub":""}', b'{"sub":"x","sub":"y"}', b"\xff\xfe", b"[" * 3000]
-    bad += [b'{"sub":"' + b"x" * 5000 + b'"}', b'{"user":"alice"}', b'{"sub":"al']
+    bad += [b'{"sub":"' + b"x" * 5000 + b'"}', b'{"user":"alice"}', b'{"sub":"a","x":' + b"[" * 20 + b"]" * 20 + b"}"]
+    bad += [b'{"sub":"al']
     repair(path, b'{"sub":"alice"}\r\n\n  \n' + b"\n".join(bad))
     authenticator = revoking()
     assert await refused(authenticator, idp.issue("alice")) == "revoked"
@@ -221,6 +222,17 @@ async def test_while_the_file_cannot_be_relied_on_nobody_is_let_in(
     look(authenticator)
     await authenticator.authenticate(token)
     assert await refused(authenticator, idp.issue("alice")) == "revoked"
+
+
+async def test_a_file_that_has_not_changed_is_not_read_again(
+    revoking: Revoking, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert entries(path) == []
+    repair(path, b"nonsense")
+    authenticator = revoking()
+    for _ in range(3):
+        look(authenticator)
+    assert caplog.text.count("line 1") == 1
 
 
 async def test_emptying_the_file_takes_everything_back(
@@ -335,10 +347,30 @@ def _small(value: object) -> object:
     return value % 2**60 if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def test_times_before_and_after_all_calendars_are_no_defect() -> None:
+def test_times_before_and_after_all_calendars_are_no_defect(path: Path) -> None:
     for until in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", datetime.now(UTC).isoformat()):
         (entry,) = parse_line(orjson.dumps({"sub": "a", "until": until}))
-        assert isinstance(entry.until, float)
+        assert parse_line(format_line(entry).strip()) == [entry]
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        append(path, Revocation(claim="sub", value="\ud800"))
+
+
+async def test_an_agent_is_revoked_wherever_it_stands_in_the_chain(
+    idp: IdentityProvider, make: Make, refused: Refused
+) -> None:
+    known = [KnownActor(subject="agent"), KnownActor(subject="agent", issuer="https://agents.example")]
+    authenticator = make(idp.trusted(actors=known))
+    own: dict[str, object] = {"act": {"sub": "agent"}}
+    foreign: dict[str, object] = {"act": {"sub": "agent", "iss": "https://agents.example"}}
+    inner: dict[str, object] = {"act": {"sub": "agent", "act": {"sub": "worm"}}}
+    authenticator.revoke(subject="agent", issuer="https://agents.example")
+    authenticator.revoke(subject="worm")
+    await authenticator.authenticate(idp.issue(claims=own))
+    assert await refused(authenticator, idp.issue(claims=foreign)) == "revoked"
+    assert await refused(authenticator, idp.issue(claims=inner)) == "revoked"
+    authenticator.revoke(subject="agent", issuer=idp.issuer)
+    assert await refused(authenticator, idp.issue(claims=own)) == "revoked"
+    await authenticator.authenticate(idp.issue("alice"))
 
 
 async def test_revoking_in_this_process_may_name_an_issuer(

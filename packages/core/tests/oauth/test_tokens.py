@@ -91,7 +91,14 @@ async def test_types_of_older_providers_may_be_allowed_but_id_tokens_still_do_no
     await authenticator.authenticate(idp.issue(headers={"typ": "jwt"}, claims={"typ": "Bearer"}))
     await authenticator.authenticate(idp.issue(headers={"typ": None}))
     assert await refused(authenticator, idp.issue()) == "wrong_type"
-    others: list[dict[str, object]] = [{"typ": "ID"}, {"typ": "Refresh"}, {"at_hash": "x"}, {"events": {}}]
+    others: list[dict[str, object]] = [
+        {"token_use": "id"},
+        {"token_use": 5},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"at_hash": "x"},
+        {"events": {}},
+    ]
     others.append({"nonce": "n-0S6_WzA2Mj", "client_id": None})
     for claims in others:
         assert await refused(authenticator, idp.issue(headers={"typ": "JWT"}, claims=claims)) == "wrong_type"
@@ -176,6 +183,7 @@ async def test_many_claims_and_deep_nesting_are_refused(idp: IdentityProvider, m
     assert await refused(authenticator, idp.issue(claims=tokens.many_claims(10_000))) == "too_large"
     assert await refused(authenticator, idp.issue(headers=tokens.many_claims(300))) == "too_large"
     assert await refused(authenticator, idp.issue(headers={"x": "y" * 8192})) == "too_large"
+    assert await refused(authenticator, idp.issue(headers={"kid": "k" * 2000})) == "too_large"
     await authenticator.authenticate(idp.issue(claims={"deep": tokens.nested(15)}))
     for depth in (16, 200, 900):
         assert await refused(authenticator, idp.issue(claims={"deep": tokens.nested(depth)})) == "too_large"

@@ -49,6 +49,9 @@ def _describe(server: MCPOAuthServer, found: _Findings) -> None:
     settings = server.settings
     issuers = ", ".join(f"{issuer.name} ({issuer.issuer})" for issuer in settings.auth.trusted_idps)
     found.facts.append(f"trusts {issuers}")
+    authorizers = [each.name for each in server.core_context.pipeline.authority.authorizers]
+    if authorizers:
+        found.facts.append(f"asks {', '.join(authorizers)}")
     for name, module in server.core_context.registry.items():
         found.facts.append(f"module {name}: {', '.join(action.name for action in module.actions)}")
 

@@ -3,11 +3,12 @@
 Exit codes: 0 all is well; 1 the configuration, the token or the server is not; 2 the command line is not.
 """
 
+import json
 import sys
 from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -60,15 +61,43 @@ def demo(
 
 
 @app.command()
-def run(config: Config) -> None:
+def run(
+    config: Config,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Serve one caller over standard input and output, instead of HTTP.")
+    ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="ACTAS_TOKEN",
+            help="With --stdio: the caller's access token; better set in the environment.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ACTAS_TOKEN_FILE",
+            help="With --stdio: a file that holds the token, read for every request so that it can be renewed.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    Running calls are finished first. The log goes to standard error; the audit goes where the
-    configuration says.
+    Running calls are finished first, for drain_timeout at most; a second signal stops at once. SIGHUP
+    reads the configuration anew, and so does a change of its file; an invalid one changes nothing.
+    The log goes to standard error; the audit goes where the configuration says.
     """
-    from actas.cli.run import serve
+    from actas.cli.run import serve, serve_stdio
 
-    serve(config)
+    if stdio:
+        serve_stdio(config, token=token, token_file=token_file)
+    else:
+        serve(config)
 
 
 @app.command()
@@ -105,14 +134,74 @@ def whoami(
     """Who a token is here, what it may call, and who it becomes in each module."""
     from actas.cli.whoami import explain_token
 
-    text = sys.stdin.read() if token == "-" else token  # noqa: S105 -- a dash is no password
-    raise typer.Exit(Exit.OK if explain_token(config, text.strip(), as_json=as_json) else Exit.PROBLEM)
+    raise typer.Exit(Exit.OK if explain_token(config, _token(token), as_json=as_json) else Exit.PROBLEM)
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    config: Config,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ACTAS_TOKEN",
+            help="The access token, or - to read it from standard input (others can see a command line).",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    session: Annotated[
+        Path | None,
+        typer.Option(help="A .toml or .json file that describes a session, in a token's place.", show_default=False),
+    ] = None,
+    tool: Annotated[str | None, typer.Option(help="Only this tool: exits with 0 where it may be called.")] = None,
+    arguments: Annotated[
+        str | None, typer.Option(help="What the tool would be called with, as a JSON object.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why is somebody allowed, or refused?
+
+    From claims to roles, permissions, tools, what policies say, and who it is in each module. Nothing is called.
+    Exits with 1 where the token or the session is refused, or the tool may not be called.
+    """
+    from actas.cli.explain import Caller
+    from actas.cli.explain import explain as explained
+
+    source = context.get_parameter_source("token")
+    if session is not None and source is not None and source.name == "ENVIRONMENT":
+        token = None  # it is there for all commands, and not meant here
+    if (token is None) == (session is None):
+        raise typer.BadParameter("give one of --token and --session")
+    if arguments is not None and tool is None:
+        raise typer.BadParameter("--arguments goes with --tool")
+    caller = Caller(token=None if token is None else _token(token), session=session)
+    good = explained(config, caller, tool=tool, arguments=_object(arguments), as_json=as_json)
+    raise typer.Exit(Exit.OK if good else Exit.PROBLEM)
+
+
+def _token(given: str) -> str:
+    return (sys.stdin.read() if given == "-" else given).strip()
+
+
+def _object(text: str | None) -> dict[str, object] | None:
+    if text is None:
+        return None
+    try:
+        made = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter("--arguments is no JSON") from error
+    if not isinstance(made, dict):
+        raise typer.BadParameter("--arguments must be a JSON object")
+    return cast("dict[str, object]", made)
 
 
 @app.command()
 def revoke(
     config: Config,
-    sub: Annotated[str | None, typer.Option(help="A user: the session's subject, or the token's sub.")] = None,
+    sub: Annotated[
+        str | None, typer.Option(help="A user: the session's subject, or the token's sub; or an agent.")
+    ] = None,
     jti: Annotated[str | None, typer.Option(help="One token, by its jti.")] = None,
     sid: Annotated[str | None, typer.Option(help="A session at the provider, by its sid.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Only of this issuer; of any where it is left out.")] = None,

@@ -16,7 +16,7 @@ from actas.mcp.config import read_file
 from actas.mcp.schema import Problems, read_settings, rename
 from actas.mcp.settings import Settings
 from actas.oauth.denylist import Revocation
-from actas.oauth.revocation import append, entries
+from actas.oauth.revocation import LATEST, append, entries
 from actas.oauth.settings import RevocationSettings
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -75,7 +75,11 @@ def end_of(until: str | None, span: str | None) -> float:
 
 def _auth(config: Path) -> Mapping[str, object]:
     """The table ``auth`` and nothing else: in an emergency neither secrets nor plug-ins need be at hand."""
-    named = rename(Settings, read_file(config), "", Problems())
+    problems = Problems()
+    named = rename(Settings, read_file(config), "", problems)
+    own = [problem for problem in problems if problem.startswith("auth.revocation")]
+    if own:
+        raise ConfigurationError(own)
     auth = cast("Mapping[str, object]", named).get("auth")
     return cast("Mapping[str, object]", auth) if isinstance(auth, dict) else {}
 
@@ -100,7 +104,7 @@ def _check_issuer(auth: Mapping[str, object], issuer: str) -> None:
 
 
 def _described(entry: Revocation) -> dict[str, object]:
-    ends = None if entry.until == float("inf") else datetime.fromtimestamp(entry.until, UTC).isoformat()
+    ends = None if entry.until >= LATEST else datetime.fromtimestamp(entry.until, UTC).isoformat()
     return {entry.claim: entry.value, "issuer": entry.issuer, "until": ends}
 
 

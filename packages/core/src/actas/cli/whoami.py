@@ -7,9 +7,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from actas.cli.output import console, errors, show_json
-from actas.core import ActasError, AuthenticationError, Session
+from actas.core import AuthenticationError, Session
 from actas.mcp import MCPOAuthServer
 from actas.mcp.builtin import describe as describe_session
+from actas.mcp.explanation import principal
 
 
 def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
@@ -49,15 +50,11 @@ async def describe(server: MCPOAuthServer, session: Session) -> dict[str, object
         "session": describe_session(session),
         "rejected": session.rejection_reason if session.rejected else None,
         "tools": await server.tools_for(session),
-        "becomes": {name: _principal(server, name, session) for name in server.core_context.registry.names()},
+        "becomes": {
+            name: principal(server.core_context.pipeline, name, session)
+            for name in server.core_context.registry.names()
+        },
     }
-
-
-def _principal(server: MCPOAuthServer, module: str, session: Session) -> dict[str, str]:
-    try:
-        return {"principal": server.core_context.registry.get(module).principal(session)}
-    except ActasError as error:
-        return {"code": error.code, "why": error.detail or error.message}
 
 
 def _tree(description: dict[str, object]) -> Tree:

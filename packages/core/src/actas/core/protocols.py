@@ -64,7 +64,8 @@ class DelegationModule(Protocol):
 
         Raises:
             ConfigurationError: the downstream is not set up as the settings say.
-            DownstreamUnavailable: it does not answer.
+            DownstreamUnavailable: it does not answer. The server starts without this module and calls this again
+                later, so nothing may be left behind; so it does where this takes more than 10 s, by cancelling it.
         """
         ...
 

@@ -63,11 +63,17 @@ def _built(path: str, create: Callable[[], _Built]) -> _Built:
 
 
 def authorizers(made: Configuration) -> list[NamedAuthorizer]:
-    """The authorisers, not initialised. Raises ConfigurationError: each of a plug-in's problems with its path."""
-    return [
-        NamedAuthorizer(each.kind.name, _built(each.path, partial(each.kind.create, each.settings)), each.path)
-        for each in made.authorizers
-    ]
+    """The authorisers, not initialised, by their kind; those that share one by kind and number.
+
+    Raises ConfigurationError: each of a plug-in's problems with its path.
+    """
+    kinds = [each.kind.name for each in made.authorizers]
+    made_so_far: list[NamedAuthorizer] = []
+    for index, each in enumerate(made.authorizers):
+        name = kinds[index] if kinds.count(kinds[index]) == 1 else f"{kinds[index]}[{index}]"
+        built = _built(each.path, partial(each.kind.create, each.settings))
+        made_so_far.append(NamedAuthorizer(name, built, each.path))
+    return made_so_far
 
 
 def audit_sink(made: Configuration) -> AuditSink:

@@ -7,22 +7,26 @@ what: its handlers here ask the guard.
 import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import mcp_types as types
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
 from opentelemetry import trace
 from starlette.authentication import AuthCredentials
 from starlette.requests import ClientDisconnect
 
-from actas.core import AuditUnavailable, InsufficientScope, Session, UnknownAction
+from actas.core import ActasError, AuditUnavailable, InsufficientScope, Session, UnknownAction
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges, Refusal
 from actas.mcp.encoding import encode
@@ -30,10 +34,15 @@ from actas.mcp.guard import Guard
 
 _SESSION = "actas.session"
 _REFUSAL = "actas.refusal"
-"""Keys in the ASGI scope: who calls, and what the door has to answer in the SDK's place."""
+_ERROR = "actas.error"
+"""Keys in the ASGI scope: who calls, what the door has to answer in the SDK's place, and why."""
 
 LIST_HINT = {"ttlMs": 60_000, "cacheScope": "private"}
 """A client may keep its list of tools for a minute, and for nobody else (MCP 2026-07-28, caching)."""
+
+
+Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
+"""Both directions of one connection."""
 
 
 class McpEndpoint:
@@ -74,6 +83,7 @@ class McpEndpoint:
         """What the SDK stamps modern results with."""
         if not traced():
             server.middleware.clear()  # OpenTelemetry's: costs a span a request that nobody would get
+        self._server = server
         self._manager = StreamableHTTPSessionManager(
             server,
             json_response=True,
@@ -119,6 +129,16 @@ class McpEndpoint:
         finally:
             auth_context_var.reset(context)
 
+    async def over_streams(self, streams: Streams, admit: ServerMiddleware[Any]) -> None:  # Any: as in __init__
+        """Serve one connection, on either wire, until its other end closes it; to be done once.
+
+        Args:
+            streams: as the SDK's transports yield them.
+            admit: is given every message before anything is done, and puts the caller into its context.
+        """
+        self._server.middleware.append(admit)
+        await self._server.run(*streams, self._server.create_initialization_options())
+
     async def _list_tools(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
@@ -137,15 +157,26 @@ class McpEndpoint:
         try:
             result = await self._guard.call(_session_of(context), params.name, arguments)
         except InsufficientScope as error:
-            _scope_of(context)[_REFUSAL] = self._challenges.step_up(error)
+            _scope_of(context)[_REFUSAL], _scope_of(context)[_ERROR] = self._challenges.step_up(error), error
             raise MCPError(types.INVALID_REQUEST, error.message) from error
         except AuditUnavailable as error:
-            _scope_of(context)[_REFUSAL] = self._challenges.unavailable(error)
+            _scope_of(context)[_REFUSAL], _scope_of(context)[_ERROR] = self._challenges.unavailable(error), error
             raise MCPError(types.INTERNAL_ERROR, error.message) from error
         except UnknownAction as error:
             raise MCPError(types.INVALID_PARAMS, error.message) from error
         plain = json.loads(encode(result))  # the SDK looks into it, so fragments will not do
         return cast("types.CallToolResult", plain)  # it takes the wire form as well
+
+
+def with_caller(context: ServerRequestContext[Any], session: Session) -> tuple[ServerRequestContext[Any], Scope]:
+    """``context`` with its caller, for a message that came through no door; and the scope that he is kept in."""
+    scope: Scope = {_SESSION: session}
+    return replace(context, request=SimpleNamespace(scope=scope)), scope
+
+
+def refusal_in(scope: Scope) -> ActasError | None:
+    """Why the door would have to answer in the SDK's place."""
+    return cast("ActasError | None", scope.get(_ERROR))
 
 
 def _scope_of(context: ServerRequestContext[Any]) -> Scope:

@@ -125,6 +125,10 @@ class Guard:
         reading = {s for tool in self._tools.values() if tool.action.effect is Effect.READ for s in tool.action.scopes}
         return sorted(reading) or self.scopes()
 
+    async def hidden(self, session: Session) -> Mapping[str, str | None]:
+        """Why each tool is hidden from ``session``, None where it is not: for the operator."""
+        return (await self._ask(session)).hidden
+
     async def view(self, session: Session) -> View:
         """What ``session`` sees: by entitlement and what authorisers say, not by scope."""
         if self._asked:

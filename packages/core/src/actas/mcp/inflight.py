@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class CutOff(Exception):
@@ -19,8 +22,8 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def run(self, work: Awaitable[None]) -> None:
-        """Await ``work``, counted.
+    async def run(self, work: Awaitable[_Result]) -> _Result:
+        """What ``work`` returns, counted while it runs.
 
         Raises:
             CutOff: :meth:`end` was called before it was done; it was cancelled.
@@ -30,7 +33,7 @@ class InFlight:
         self._idle.clear()
         try:
             async with limit:
-                await work
+                return await work
         except TimeoutError:
             if limit.expired():
                 raise CutOff from None

@@ -15,8 +15,11 @@ from actas.core import (
     Session,
 )
 from actas.core.errors import places
-from actas.mcp import assembly
+from actas.core.latecomer import Latecomer
+from actas.core.secret import Secret
+from actas.mcp import assembly, stdio
 from actas.mcp.door import Door
+from actas.mcp.explanation import Arguments, explain
 from actas.mcp.listener import Listener, listen
 from actas.mcp.probes import Probes
 from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
@@ -24,6 +27,7 @@ from actas.mcp.settings import Settings
 from actas.mcp.signals import heard
 from actas.mcp.site import CoreContext, Site
 from actas.mcp.sites import Sites
+from actas.mcp.stdio import TokenSource
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -87,8 +91,9 @@ class MCPOAuthServer:
             ConfigurationError: a name is taken, or the server has been started.
         """
         chosen = None if tools is None else list(tools)
-        self._add(lambda site: site.add_module(name, module, prefix=prefix, tools=chosen))
-        self._shared.register(name, module)
+        kept = Latecomer(name, module)
+        self._add(lambda site: site.add_module(name, kept, prefix=prefix, tools=chosen))
+        self._shared.register(name, kept)
 
     def register_tool(self, tool: Tool) -> None:
         """Add one tool. Raises ConfigurationError as :meth:`register_tools` does."""
@@ -103,10 +108,10 @@ class MCPOAuthServer:
         """The names of the tools that ``session`` sees, in their order."""
         return list((await self._sites.current.guard.view(session)).tools)
 
-    @property
-    def tools(self) -> Mapping[str, Tool]:
-        """All tools by name, whoever sees them."""
-        return self._sites.current.guard.tools
+    async def explain(self, session: Session, arguments: Mapping[str, Arguments] | None = None) -> dict[str, object]:
+        """What ``session`` comes to here and why, as JSON, for the operator: :func:`actas.mcp.explanation.explain`."""
+        site = self._sites.current
+        return await explain(site.context.pipeline, site.guard, site.settings, session, arguments or {})
 
     def asgi_app(self, *, port: int | None = None) -> Door:
         """The server as an ASGI application with a lifespan, for a host of your own.
@@ -172,6 +177,7 @@ class MCPOAuthServer:
             site.inherit(self._sites.current)
             site.furnish(self._resource)
             await site.open()
+            await site.refuse_to_be_worse(self._sites.current)
             await site.context.audit.record(succeeded())
             if self._released:
                 raise ConfigurationError("the server was stopped meanwhile")
@@ -263,6 +269,32 @@ class MCPOAuthServer:
                 following.cancel()
                 await asyncio.wait([following])
                 await self.stop()
+
+    async def serve_stdio(self, *, token: str | None = None, token_file: Path | str | None = None) -> None:
+        """Serve one caller over standard input and output, until the client closes them, or SIGINT or SIGTERM.
+
+        The log goes wherever logging goes; standard output belongs to the protocol. The configuration is not reloaded:
+        the process lives and dies with its client.
+
+        Args:
+            token: the caller's access token.
+            token_file: a file that holds it, in place of ``token``; read for every request, so that it can be renewed.
+
+        Raises:
+            ConfigurationError: neither a token nor a file was given, or both; or as :meth:`start`.
+            AuthenticationError, SessionRejected: the token is not accepted.
+        """
+        source = TokenSource(
+            given=None if token is None else Secret(token), file=None if token_file is None else Path(token_file)
+        )
+        self.asgi_app()  # furnishes the site, and nothing is registered any more
+
+        def started(session: Session) -> None:
+            logger.info("serving %s over stdio", session.username)
+
+        with heard(hurry=self._sites.cut_off) as stop:
+            async with self._lifespan():
+                await stdio.serve(self._sites.current, source, started=started, stop=stop)
 
     async def _follow(self) -> None:
         """Reload when somebody wants it, and when the file changes."""

@@ -5,12 +5,15 @@ import contextlib
 import signal
 from collections.abc import Callable, Generator
 
-_STOP = (signal.SIGINT, signal.SIGTERM)
+_STOP: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def heard(*, hurry: Callable[[], None], reload: Callable[[], None]) -> Generator[asyncio.Event]:
-    """Inside, SIGINT and SIGTERM set the event that is yielded; the second calls ``hurry``. SIGHUP calls ``reload``."""
+def heard(*, hurry: Callable[[], None], reload: Callable[[], None] | None = None) -> Generator[asyncio.Event]:
+    """Inside, SIGINT and SIGTERM set the event that is yielded; the second calls ``hurry``.
+
+    SIGHUP calls ``reload``; without one, it is left alone.
+    """
     stop = asyncio.Event()
 
     def stopped() -> None:
@@ -19,7 +22,9 @@ def heard(*, hurry: Callable[[], None], reload: Callable[[], None]) -> Generator
         stop.set()
 
     loop = asyncio.get_running_loop()
-    handlers = dict.fromkeys(_STOP, stopped) | {signal.SIGHUP: reload}
+    handlers = dict.fromkeys(_STOP, stopped)
+    if reload is not None:
+        handlers[signal.SIGHUP] = reload
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

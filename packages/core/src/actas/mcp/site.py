@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import Audit, AuditSink, Authority, ConfigurationError, DelegationModule, DelegationRegistry, Pipeline
+from actas.core.latecomer import Latecomer
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -59,6 +61,7 @@ class Site:
 
     entrance: Entrance
     endpoint: Endpoint
+    sdk: McpEndpoint
     documents: Mapping[str, bytes]
     """What is published under ``/.well-known``, by path."""
 
@@ -92,7 +95,7 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created = assembly.created(module)
+            created = Latecomer(module.name, assembly.created(module))
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
             self._own.register(module.name, created)
 
@@ -108,13 +111,24 @@ class Site:
         """Take over what must outlive a change of the configuration, before :meth:`open`."""
         self.context.authenticator.inherit(predecessor.context.authenticator)
 
+    async def refuse_to_be_worse(self, predecessor: "Site") -> None:
+        """Raises ConfigurationError where a module that works there could not be started here."""
+        there = predecessor.context.registry
+        late = [name for name, module in self._own.items() if not cast("Latecomer", module).started]
+        health = await there.health_check_all([name for name in late if name in there.names()])
+        worse = [name for name, each in health.items() if each.healthy]
+        if worse:
+            raise ConfigurationError(
+                [f"delegation.modules.{name}: its downstream does not answer with the new settings" for name in worse]
+            )
+
     def furnish(self, resource: str) -> None:
         """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
         settings = self.settings.mcp
         where, scopes = metadata_url(resource), self.guard.scopes()
         challenges = Challenges(where, self.guard.first_scopes())
         hosts = assembly.allowed_hosts(settings, resource)
-        self._sdk = McpEndpoint(
+        self.sdk = McpEndpoint(
             name=settings.server_name,
             version=settings.version,
             instructions=settings.instructions,
@@ -126,9 +140,9 @@ class Site:
         )
         # Spans are made on the SDK's way; whoever traces gets all of them.
         self.endpoint = (
-            self._sdk
+            self.sdk
             if traced()
-            else ShortWay(self._sdk, self.guard, challenges, server_info=self._sdk.server_info, allowed_hosts=hosts)
+            else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
         )
         self.entrance = Entrance(self.context.authenticator, challenges, self.context.audit)
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
@@ -158,18 +172,22 @@ class Site:
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
-            async with self._sdk.lifespan():
+            async with self.sdk.lifespan():
                 opened.set_result(None)
                 await self._leave.wait()
         finally:
             await self._release()
 
     async def retire(self) -> None:
-        """Let what runs finish, for ``drain_timeout`` at most; then :meth:`close`."""
+        """:meth:`finish`, then :meth:`close`."""
+        await self.finish()
+        await self.close()
+
+    async def finish(self) -> None:
+        """Let what runs end, for ``drain_timeout`` at most; then cut it off."""
         if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
             self.in_flight.end()
             await self.in_flight.drained(_END_SECONDS)
-        await self.close()
 
     async def close(self) -> None:
         """Release everything, also of a site that was never opened. May be called twice."""

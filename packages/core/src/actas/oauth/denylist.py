@@ -1,5 +1,5 @@
 """What is refused although its signature is good: single tokens (``jti``), sessions at the provider (``sid``), users
-(``sub``); of one issuer or of any."""
+and agents (``sub``); of one issuer or of any."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ DeniedClaim = Literal["jti", "sid", "sub"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """One entry. ``until`` is in seconds since the epoch; ``sub`` is a session's subject, or the token's ``sub``."""
+    """One entry. ``until`` is in seconds since the epoch.
+
+    ``sub`` is a session's subject, or the token's ``sub``, or that of anybody in its ``act`` chain.
+    """
 
     claim: DeniedClaim
     value: str
@@ -57,15 +60,16 @@ class DenyList:
         """Whether the token of ``session`` is refused at ``now``."""
         if not self._until:
             return False
-        claims = session.claims
-        named = (
-            ("jti", claims.get("jti")),
-            ("sid", claims.get("sid")),
-            ("sub", session.subject),
-            ("sub", claims.get("sub")),
-        )
+        claims, own = session.claims, session.issuer
+        named = [
+            ("jti", claims.get("jti"), own),
+            ("sid", claims.get("sid"), own),
+            ("sub", session.subject, own),
+            ("sub", claims.get("sub"), own),
+            *(("sub", actor.subject, actor.issuer or own) for actor in session.actors),
+        ]
         return any(
             isinstance(value, str) and self._until.get((claim, value, issuer), now) > now
-            for claim, value in named
-            for issuer in (None, session.issuer)
+            for claim, value, whose in named
+            for issuer in (None, whose)
         )

@@ -266,13 +266,10 @@ def introspectors(
     providers: Sequence[Provider], http: HttpClient, clock: Callable[[], float]
 ) -> Sequence[Introspector]:
     """One for each provider that is asked. Raises ConfigurationError as :class:`Introspector`."""
-    groups: list[list[Provider]] = []
+    groups: list[tuple[IntrospectionSettings, list[Provider]]] = []
     for provider in providers:
-        if provider.settings.introspection is not None:
-            group = next((group for group in groups if asked_as_one(group[0].settings, provider.settings)), None)
-            groups.append([provider]) if group is None else group.append(provider)
-    made: list[Introspector] = []
-    for group in groups:
-        if (asked := group[0].settings.introspection) is not None:
-            made.append(Introspector(group, asked, http, clock))
-    return made
+        asked = provider.settings.introspection
+        if asked is not None:
+            group = next((group for _, group in groups if asked_as_one(group[0].settings, provider.settings)), None)
+            groups.append((asked, [provider])) if group is None else group.append(provider)
+    return [Introspector(group, asked, http, clock) for asked, group in groups]

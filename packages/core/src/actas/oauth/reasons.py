@@ -50,3 +50,9 @@ class Reason(StrEnum):
     """The token stands for an application, and ``accept_applications`` is not set. The session is rejected."""
     UNKNOWN_ACTOR = "unknown_actor"
     """The actor in ``act`` is not one of the provider's ``actors``. The session is rejected."""
+    SENDER_CONSTRAINED = "sender_constrained"
+    """``cnf`` binds the token to a key, and it came by a way on which nobody can prove that he has it: stdio."""
+    OTHER_CALLER = "other_caller"
+    """A renewed token is somebody else's; whoever opened a connection is its caller to the end."""
+    NO_TOKEN = "no_token"  # noqa: S105 -- a word, no password
+    """There is no token where it should be: an empty or missing file."""

@@ -28,6 +28,9 @@ MAX_BYTES = 16 * 1_048_576
 
 MAX_LINE_BYTES = 4096
 
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""An end from here on is none: calendars know no later one."""
+
 _LOOK_SECONDS = 1.0
 _CLAIMS: tuple[DeniedClaim, ...] = ("jti", "sid", "sub")
 
@@ -75,9 +78,10 @@ def parse_line(line: bytes) -> list[Revocation]:
 def _seconds(until: object) -> float:
     try:
         moment = datetime.fromisoformat(until) if isinstance(until, str) else None
-        return moment.timestamp() if moment is not None and moment.tzinfo is not None else float("inf")
-    except (ValueError, OverflowError):
-        return float("inf")
+    except ValueError:
+        moment = None
+    seconds = moment.timestamp() if moment is not None and moment.tzinfo is not None else LATEST
+    return seconds if seconds < LATEST else float("inf")
 
 
 def format_line(entry: Revocation) -> bytes:
@@ -85,7 +89,7 @@ def format_line(entry: Revocation) -> bytes:
     members: dict[str, object] = {entry.claim: entry.value}
     if entry.issuer is not None:
         members["issuer"] = entry.issuer
-    if entry.until != float("inf"):
+    if entry.until < LATEST:
         members["until"] = datetime.fromtimestamp(entry.until, UTC).isoformat()
     members["revoked"] = datetime.now(UTC).isoformat(timespec="seconds")
     return orjson.dumps(members) + b"\n"
@@ -99,7 +103,10 @@ def append(path: Path, entry: Revocation) -> None:
     Raises:
         ConfigurationError: the file cannot be written, or is full.
     """
-    line = format_line(entry)
+    try:
+        line = format_line(entry)
+    except TypeError:  # orjson's, for half a character
+        raise ConfigurationError("an entry must be UTF-8 text") from None
     if len(line) > MAX_LINE_BYTES:
         raise ConfigurationError(f"an entry of more than {MAX_LINE_BYTES} bytes is not read by any server")
     try:
@@ -124,8 +131,8 @@ def _opened(path: Path) -> int:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(path, flags)
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
+    folder = path.parent.stat()
+    with contextlib.suppress(PermissionError):  # only root may
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor
 

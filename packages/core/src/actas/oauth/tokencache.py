@@ -27,9 +27,6 @@ class TokenCache:
         self._size = size
         self._entries: dict[bytes, _Entry] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def get(self, token: bytes, now: float) -> Session | None:
         """The session of ``token``, where it is still good at ``now``."""
         key = sha256(token).digest()

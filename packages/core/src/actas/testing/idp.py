@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any, Self
 
@@ -19,7 +18,7 @@ from actas.core.secret import Secret
 from actas.oauth.client_settings import ClientCredentials
 from actas.oauth.settings import IntrospectionSettings, TrustedIssuer
 from actas.testing.idp_clients import DemoClient
-from actas.testing.idp_http import HOST, Answer, Request, handler_for
+from actas.testing.idp_http import HOST, Answer, Request, Server, handler_for
 from actas.testing.idp_opaque import OpaqueTokens
 from actas.testing.tokens import PublishedKey, SigningKey, generate_key, sign
 
@@ -75,8 +74,7 @@ class IdentityProvider:
         self.keys: list[PublishedKey] = []
         for algorithm in algorithms:
             self.rotate(algorithm)
-        self._server = ThreadingHTTPServer((HOST, port), handler_for(self.answer))
-        self._server.daemon_threads = True
+        self._server = Server((HOST, port), handler_for(self.answer))
         self._thread: Thread | None = None
 
     def start(self) -> Self:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 HOST = "127.0.0.1"
@@ -28,10 +28,19 @@ class Answer:
     content_type: str = "application/json"
 
 
+class Server(ThreadingHTTPServer):
+    """Threads that end with the process, and room for many clients that come at once."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def handler_for(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler]:
     """A handler that gives each request to ``answer``; strangers and large forms are turned away before."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two packets
         timeout = 10
 
         def do_GET(self) -> None:
@@ -40,6 +49,7 @@ def handler_for(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHand
         def do_POST(self) -> None:
             length = self.headers.get("content-length", "0")
             if not length.isdecimal() or int(length) > _MAX_FORM_BYTES:
+                self.close_connection = True
                 self._send(Answer(413, b'{"error":"invalid_request"}'))
                 return
             fields = parse_qs(self.rfile.read(int(length)).decode("latin-1"))
