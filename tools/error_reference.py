@@ -69,6 +69,7 @@ OPERATOR = {
     "timeout": "`mcp.tool_timeout`, or the plug-in's own limit.",
     "limit_exceeded": "The plug-in's `limits`.",
     "audit_unavailable": "See that the audit's disk has room and its folder is there.",
+    "server_failed": "The protected server's own log; its caller has seen its error as it is.",
     "internal": "Find the request id in the log, and report what stands there.",
     "sql_login_refused": "Give the user a login role in the group that `pg_ident.conf` names; see the server's log.",
     "sql_database_refused": "The user's own grants and policies say no.",
@@ -90,7 +91,8 @@ How an error reaches a caller:
 | form | looks like |
 |---|---|
 | tool result | a result with `isError`, and in `structuredContent` `{"error": {"code", "message", "requestId"}}` |
-| JSON-RPC error | an `error` with code and message: the same for a tool that is hidden and one that is not there |
+| JSON-RPC error | an `error` with code and message: the same for what is hidden and what is not there |
+| the same, for resources and prompts | in place of a tool result: `{"code", "requestId"}` is in its `data` |
 | HTTP 401, 403, 503 | a body `{"error": code, "error_description": message}` |
 
 `requestId` is the `request_id` of the [audit](audit.md). A request without any token gets a 401 without `error` in its

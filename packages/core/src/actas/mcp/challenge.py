@@ -9,8 +9,8 @@ from actas.core import (
     AuditUnavailable,
     AuthenticationError,
     AuthenticationUnavailable,
+    AuthorizationError,
     InsufficientScope,
-    SessionRejected,
 )
 from actas.mcp.asgi import Headers
 
@@ -49,7 +49,7 @@ class Challenges:
             error.message,
         )
 
-    def rejected(self, error: SessionRejected) -> Refusal:
+    def rejected(self, error: AuthorizationError) -> Refusal:
         """403 without a challenge: another token of the same user would not help."""
         return self._refuse(403, None, error.code, error.message)
 

@@ -17,6 +17,7 @@ from actas.core.pipeline import request_id
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
 from actas.mcp.inflight import CutOff
+from actas.mcp.metadata import publish
 from actas.mcp.site import Site
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Door:
             if scope["path"] == self._path:
                 await self._serve(site, scope, receive, send)
             elif scope["path"] in site.documents:
-                await self._publish(site.documents[scope["path"]], scope, send)
+                await publish(site.documents[scope["path"]], scope, send)
             else:
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"Not found\n")
         elif scope["type"] == "lifespan":
@@ -81,18 +82,6 @@ class Door:
             await respond(send, refusal.status, refusal.headers, refusal.body)
         finally:
             request_id.reset(context)
-
-    async def _publish(self, document: bytes, scope: Scope, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
-            return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(document)),
-            (b"cache-control", b"max-age=300"),
-            (b"access-control-allow-origin", b"*"),
-        ]
-        await respond(send, 200, headers, document if scope["method"] == "GET" else b"")
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

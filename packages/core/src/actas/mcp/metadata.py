@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from actas.mcp.asgi import Scope, Send, respond
+
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -20,3 +22,17 @@ def metadata_document(resource: str, name: str, issuers: list[str], scopes: list
         "resource_name": name,
     }
     return document | {"scopes_supported": scopes} if scopes else document
+
+
+async def publish(document: bytes, scope: Scope, send: Send) -> None:
+    """Answer a request for ``document``."""
+    if scope["method"] not in ("GET", "HEAD"):
+        await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
+        return
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(document)),
+        (b"cache-control", b"max-age=300"),
+        (b"access-control-allow-origin", b"*"),
+    ]
+    await respond(send, 200, headers, document if scope["method"] == "GET" else b"")

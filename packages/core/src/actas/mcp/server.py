@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 
+from mcp.server.subscriptions import ResourceUpdated
+
 from actas.core import (
     AuditSink,
     AuditUnavailable,
@@ -22,7 +24,9 @@ from actas.mcp.door import Door
 from actas.mcp.explanation import Arguments, explain
 from actas.mcp.listener import Listener, listen
 from actas.mcp.probes import Probes
+from actas.mcp.prompts import Prompt
 from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
+from actas.mcp.resources import Resource
 from actas.mcp.settings import Settings
 from actas.mcp.signals import heard
 from actas.mcp.site import CoreContext, Site
@@ -103,6 +107,22 @@ class MCPOAuthServer:
         """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
         added = list(tools)
         self._add(lambda site: site.guard.add(added))
+
+    def register_resource(self, resource: Resource) -> None:
+        """Add one resource, or a template of some, before the server starts.
+
+        Raises:
+            ConfigurationError: its URI or name is taken, or the server has been started.
+        """
+        self._add(lambda site: site.guard.resources.add([resource]))
+
+    def register_prompt(self, prompt: Prompt) -> None:
+        """Add one prompt, before the server starts. Raises ConfigurationError where its name is taken."""
+        self._add(lambda site: site.guard.prompts.add([prompt]))
+
+    async def resource_updated(self, uri: str) -> None:
+        """Tell everybody who listens to ``uri``, and may, that it has changed."""
+        await self._sites.current.guard.resources.bus.publish(ResourceUpdated(uri))
 
     async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
@@ -244,6 +264,7 @@ class MCPOAuthServer:
         running = self._running
         try:
             if running is not None:
+                self._sites.current.end_streams()
                 await running.stop()
         finally:
             self._running = None

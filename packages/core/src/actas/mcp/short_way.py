@@ -19,8 +19,9 @@ from actas.core import InsufficientScope, Session
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
-from actas.mcp.endpoint import LIST_HINT, McpEndpoint
+from actas.mcp.endpoint import McpEndpoint
 from actas.mcp.guard import Guard, View
+from actas.mcp.handlers import LIST_HINT
 
 _MODERN: Final = b"2026-07-28"
 _HANDSHAKE: Final = frozenset({b"2025-03-26", b"2025-06-18", b"2025-11-25"})

@@ -5,8 +5,9 @@ requests, and closes the old one when the requests that it was serving have ende
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -122,11 +123,17 @@ class Site:
                 [f"delegation.modules.{name}: its downstream does not answer with the new settings" for name in worse]
             )
 
-    def furnish(self, resource: str) -> None:
-        """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
+    def furnish(self, resource: str, *, scopes: list[str] | None = None) -> None:
+        """Make what the door needs, when all tools are there.
+
+        Args:
+            resource: how clients reach the endpoint.
+            scopes: what clients ask for, where something else than our own endpoint is served.
+        """
         settings = self.settings.mcp
-        where, scopes = metadata_url(resource), self.guard.scopes()
-        challenges = Challenges(where, self.guard.first_scopes())
+        where, first = metadata_url(resource), self.guard.first_scopes() if scopes is None else scopes
+        scopes = self.guard.scopes() if scopes is None else scopes
+        challenges = Challenges(where, first)
         hosts = assembly.allowed_hosts(settings, resource)
         self.sdk = McpEndpoint(
             name=settings.server_name,
@@ -148,6 +155,19 @@ class Site:
         issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
         document = metadata_document(resource, settings.server_name, issuers, scopes)
         self.documents = {urlsplit(where).path: orjson.dumps(document)}
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Open inside. Raises ConfigurationError as :meth:`open` does."""
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def end_streams(self) -> None:
+        """End the streams of events, which nothing else would end while their clients listen."""
+        self.sdk.end_streams()
 
     async def open(self) -> None:
         """Start authorisers and modules, fetch the keys, start the SDK. Where that fails, everything is released.
@@ -185,6 +205,7 @@ class Site:
 
     async def finish(self) -> None:
         """Let what runs end, for ``drain_timeout`` at most; then cut it off."""
+        self.end_streams()
         if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
             self.in_flight.end()
             await self.in_flight.drained(_END_SECONDS)
