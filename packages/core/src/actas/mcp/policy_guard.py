@@ -15,6 +15,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+from mcp_types.methods import CLIENT_REQUESTS, SPEC_CLIENT_METHODS
 
 from actas.core import ActasError, Action, InsufficientScope, Pipeline, Session
 from actas.mcp.caller import Exchange, exchange_of
@@ -109,6 +110,8 @@ class PolicyGuard:
 
     async def _judge(self, exchange: Exchange, ctx: _Context, call_next: CallNext) -> HandlerResult:
         method, params = ctx.method, ctx.params or {}
+        if method in SPEC_CLIENT_METHODS and (method, ctx.protocol_version) not in CLIENT_REQUESTS:
+            raise MCPError(types.METHOD_NOT_FOUND, "Method not found")  # MCP has it, but not on this wire
         if method in _OPEN:
             exchange.decided = True
             return await call_next(ctx)
