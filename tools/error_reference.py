@@ -22,6 +22,8 @@ from actas.core import (
     AuthenticationUnavailable,
     ConfigurationError,
     InsufficientScope,
+    InvalidProof,
+    NonceRequired,
     SessionRejected,
     UnknownAction,
 )
@@ -35,11 +37,12 @@ OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
 FETCH = "in `actas check --live`, the log and the audit; a caller gets `authentication_unavailable`"
-FORMS: Sequence[tuple[type[ActasError], str]] = (
+FORMS: Sequence[tuple[type[ActasError] | tuple[type[ActasError], ...], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
     (AuthenticationUnavailable, "HTTP 503"),
+    ((InvalidProof, NonceRequired), "HTTP 401 with `WWW-Authenticate: DPoP error=…`"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
@@ -58,6 +61,8 @@ OPERATOR = {
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
     "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
     "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
+    "invalid_dpop_proof": "The audit's `reason` says what is wrong with it ([below](#why-a-token-was-refused)).",
+    "use_dpop_nonce": "Nothing: a DPoP client does as it is told, and goes on.",
     "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` "
     "or `unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
     "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
@@ -102,9 +107,10 @@ challenge (RFC 6750 section 3.1), recorded as `missing_token`.
 REASONS = """\
 ## Why a token was refused
 
-Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1), `authentication_unavailable` where nothing is
-known against the token, `session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins
-with one of these words, and `actas explain` shows it.
+Callers get `invalid_token` whatever was wrong with a token (RFC 6750 section 3.1), `invalid_dpop_proof` or
+`use_dpop_nonce` whatever was wrong with a proof, `authentication_unavailable` where nothing is known against the token,
+`session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins with one of these words, and
+`actas explain` shows it.
 
 | reason | |
 |---|---|

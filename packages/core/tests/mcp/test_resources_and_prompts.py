@@ -380,3 +380,27 @@ async def test_a_module_is_read_in_five_lines(serve: Serve, mode: Mode) -> None:
     async with serve(prepare=five) as shop, shop.client(shop.token("guest"), mode) as client:
         with pytest.raises(MCPError, match="permission_denied"):
             await client.read_resource("toys://3")
+
+
+@pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
+async def test_roles_and_can_access_hide_resources_and_prompts_too(serve: Serve, version: str) -> None:
+    def furnished(server: MCPOAuthServer) -> None:
+        for name, more in (
+            ("by-role", {"roles": frozenset({"admin"})}),
+            ("by-function", {"can_access": lambda session: session.username == "bob"}),
+            ("by-crash", {"can_access": lambda session: 1 / 0}),
+        ):
+            server.register_resource(Resource(f"orders://{name}", action(name, None, **more), mine))
+            server.register_prompt(Prompt(action(name, None, **more), late))
+
+    async with serve(prepare=furnished) as shop:
+        for user, seen in (("alice", []), ("bob", ["by-role", "by-function"])):
+            token = shop.token(user)
+            resources = (await shop.post(token, "resources/list", version=version)).json()["result"]["resources"]
+            prompts = (await shop.post(token, "prompts/list", version=version)).json()["result"]["prompts"]
+            assert [each["name"] for each in resources] == [each["name"] for each in prompts] == seen
+        alice = shop.token()
+        absent = await ask(shop, alice, "resources/read", {"uri": "orders://absent"}, version)
+        for name in ("by-role", "by-function", "by-crash"):
+            hidden = await ask(shop, alice, "resources/read", {"uri": f"orders://{name}"}, version)
+            assert (hidden.status_code, hidden.content) == (absent.status_code, absent.content)

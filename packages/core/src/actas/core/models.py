@@ -237,6 +237,8 @@ class AuditEvent:
     """True where no user is behind the token; not set otherwise."""
     actors: tuple[str, ...] = ()
     session_id: str | None = None
+    address: str | None = None
+    """Where the request came from: the caller's IP address, as far as it can be trusted. The door's events have it."""
     tool: str | None = None
     code: str | None = None
     """The error's stable code; None on success."""
@@ -258,6 +260,7 @@ class AuditEvent:
         action: str,
         outcome: Outcome,
         request_id: str,
+        address: str | None = None,
         tool: str | None = None,
         code: str | None = None,
         reason: str | None = None,
@@ -280,6 +283,7 @@ class AuditEvent:
             application=session.application or None,
             actors=tuple(actor.subject for actor in session.actors),
             session_id=session.session_id,
+            address=address,
             tool=tool,
             code=code,
             reason=reason,

@@ -14,7 +14,16 @@ from actas.mcp.prompts import Prompt
 from actas.mcp.requirement import requires
 from actas.mcp.resources import Resource, create_delegation_resource
 from actas.mcp.server import MCPOAuthServer
-from actas.mcp.settings import AuditSettings, AuthSettings, DelegationSettings, McpSettings, Settings
+from actas.mcp.settings import (
+    AuditSettings,
+    AuthSettings,
+    DelegationSettings,
+    DpopSettings,
+    McpSettings,
+    ProxySettings,
+    Settings,
+    TlsSettings,
+)
 from actas.mcp.tools import Tool, create_delegation_tool
 
 __all__ = [
@@ -22,14 +31,17 @@ __all__ = [
     "AuthSettings",
     "DelegationSettings",
     "DoorMiddleware",
+    "DpopSettings",
     "MCPOAuthServer",
     "McpSettings",
     "Policy",
     "Prompt",
     "ProtectedServer",
+    "ProxySettings",
     "Resource",
     "Rule",
     "Settings",
+    "TlsSettings",
     "Tool",
     "create_delegation_resource",
     "create_delegation_tool",

@@ -1,6 +1,7 @@
 """From a configuration to the parts that a server is made of."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,8 @@ from actas.core import (
 )
 from actas.core.errors import places, under
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
-from actas.mcp.settings import McpSettings, Settings, is_loopback
+from actas.mcp.settings import DpopSettings, McpSettings, Settings, is_loopback
+from actas.oauth.nonces import Nonces
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,12 @@ def audit_sink(made: Configuration) -> AuditSink:
         kind, settings = made.audit_sink
         return kind.create(settings)
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
+
+
+def nonces(dpop: DpopSettings) -> Nonces:
+    """What makes the nonces for DPoP proofs, and knows them again."""
+    secret = dpop.nonce_secret
+    return Nonces(None if secret is None else secret.reveal().encode(), time.time)
 
 
 def allowed_hosts(settings: McpSettings, resource: str) -> list[str]:

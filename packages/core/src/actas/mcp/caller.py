@@ -18,6 +18,7 @@ from actas.core import (
 )
 from actas.mcp.asgi import Scope
 from actas.mcp.challenge import Challenges, Refusal
+from actas.oauth.binding import is_key_bound
 from actas.oauth.reasons import Reason
 
 _EXCHANGE = "actas.exchange"
@@ -44,9 +45,10 @@ class Exchange:
         """
         match error:
             case InsufficientScope():
-                self.refusal = self.challenges.step_up(error)
+                self.refusal = self.challenges.step_up(error, self.session)
             case SessionExpired():
-                self.refusal = self.challenges.invalid_token(AuthenticationError(Reason.EXPIRED))
+                expired = AuthenticationError(Reason.EXPIRED)
+                self.refusal = self.challenges.invalid_token(expired, dpop=is_key_bound(self.session))
             case AuditUnavailable():
                 self.refusal = self.challenges.unavailable(error)
             case _:

@@ -16,6 +16,7 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
+from actas.mcp.entrance import with_new_nonce
 from actas.mcp.inflight import CutOff
 from actas.mcp.metadata import publish
 from actas.mcp.site import Site
@@ -76,7 +77,7 @@ class Door:
             if isinstance(session, Refusal):
                 await respond(send, session.status, session.headers, session.body)
             else:
-                await site.endpoint(scope, receive, send, session)
+                await site.endpoint(scope, receive, with_new_nonce(scope, send), session)
         except AuditUnavailable as error:
             refusal = site.entrance.challenges.unavailable(error)
             await respond(send, refusal.status, refusal.headers, refusal.body)

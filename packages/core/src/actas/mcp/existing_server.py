@@ -102,7 +102,8 @@ class ProtectedServer:
         await self._door(scope, receive, send)
 
     def _install_guard(self, server: MCPServer[Any] | Server[Any], policy: Policy) -> None:
-        lookup = self._manager.app.get_tool_input_schema
+        app = self._manager.app
+        lookup = app.get_tool_input_schema
         # Who lists tools in a way of his own may have others than this finds.
         sure = isinstance(server, MCPServer) and type(server).list_tools is MCPServer.list_tools
 
@@ -110,7 +111,12 @@ class ProtectedServer:
             return lookup is not None and lookup(name) is not None
 
         pipeline = self.core_context.pipeline
-        guard = PolicyGuard(policy, pipeline, has_tool if sure and lookup is not None else None)
+        guard = PolicyGuard(
+            policy,
+            pipeline,
+            has_tool=has_tool if sure and lookup is not None else None,
+            has_method=lambda method: app.get_request_handler(method) is not None,
+        )
         server.middleware.insert(0, guard)
 
         def seen_schema(name: str) -> Mapping[str, Any] | None:
@@ -121,7 +127,7 @@ class ProtectedServer:
 
         if lookup is not None:
             # The SDK compares Mcp-Param-* headers before its middleware runs: not for what the caller may not see.
-            self._manager.app.get_tool_input_schema = seen_schema
+            app.get_tool_input_schema = seen_schema
 
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncGenerator[None]:

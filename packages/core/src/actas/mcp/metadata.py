@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from actas.mcp.asgi import Scope, Send, respond
+from actas.oauth.dpop import PROOF_ALGORITHMS
 
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
@@ -13,15 +14,32 @@ def metadata_url(resource: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{'' if parts.path == '/' else parts.path}"
 
 
-def metadata_document(resource: str, name: str, issuers: list[str], scopes: list[str]) -> dict[str, object]:
-    """The metadata of ``resource`` (RFC 9728 section 2)."""
+def metadata_document(
+    resource: str, name: str, issuers: list[str], scopes: list[str], *, dpop_required: bool, certificates: bool
+) -> dict[str, object]:
+    """The metadata of ``resource`` (RFC 9728 section 2).
+
+    Args:
+        resource, name: its identifier, and its name for people.
+        issuers: whose tokens are accepted.
+        scopes: what clients may ask for.
+        dpop_required: whether every token must be bound to a DPoP key.
+        certificates: whether tokens may be bound to client certificates.
+    """
     document: dict[str, object] = {
         "resource": resource,
         "authorization_servers": list(dict.fromkeys(issuers)),
         "bearer_methods_supported": ["header"],
         "resource_name": name,
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
     }
-    return document | {"scopes_supported": scopes} if scopes else document
+    if scopes:
+        document["scopes_supported"] = scopes
+    if dpop_required:
+        document["dpop_bound_access_tokens_required"] = True
+    if certificates:
+        document["tls_client_certificate_bound_access_tokens"] = True
+    return document
 
 
 async def publish(document: bytes, scope: Scope, send: Send) -> None:

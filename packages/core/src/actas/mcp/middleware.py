@@ -20,6 +20,7 @@ from actas.mcp import assembly
 from actas.mcp.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 from actas.mcp.caller import Exchange, enter
 from actas.mcp.challenge import Refusal
+from actas.mcp.entrance import with_new_nonce
 from actas.mcp.metadata import publish
 from actas.mcp.settings import Settings
 from actas.mcp.site import Site
@@ -126,7 +127,7 @@ class DoorMiddleware:
                 return
             await self._site.context.audit.ready()
             exchange = enter(scope, session, self._site.entrance.challenges, self._site.context.pipeline)
-            await self._serve(scope, receive, send, exchange)
+            await self._serve(scope, receive, with_new_nonce(scope, send), exchange)
         except AuditUnavailable as error:
             await _refuse(send, self._site.entrance.challenges.unavailable(error))
         finally:

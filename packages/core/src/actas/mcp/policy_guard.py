@@ -15,7 +15,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
-from mcp_types.methods import CLIENT_REQUESTS, SPEC_CLIENT_METHODS
+from mcp_types import methods
 
 from actas.core import ActasError, Action, InsufficientScope, Pipeline, Session
 from actas.mcp.caller import Exchange, exchange_of
@@ -90,11 +90,20 @@ class PolicyGuard:
         policy: the rules.
         pipeline: the road that every call takes: authorised anew, within its time, recorded.
         has_tool: whether the server has a tool of this name, where that can be known without listing them.
+        has_method: whether the server has a handler for a method.
     """
 
-    def __init__(self, policy: Policy, pipeline: Pipeline, has_tool: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        pipeline: Pipeline,
+        *,
+        has_tool: Callable[[str], bool] | None,
+        has_method: Callable[[str], bool],
+    ) -> None:
         self._ruling = Ruling(policy, pipeline)
         self._has_tool = has_tool
+        self._has_method = has_method
 
     async def __call__(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
         """Judge one message, and let it through to the server or not."""
@@ -110,11 +119,11 @@ class PolicyGuard:
 
     async def _judge(self, exchange: Exchange, ctx: _Context, call_next: CallNext) -> HandlerResult:
         method, params = ctx.method, ctx.params or {}
-        if method in SPEC_CLIENT_METHODS and (method, ctx.protocol_version) not in CLIENT_REQUESTS:
-            raise MCPError(types.METHOD_NOT_FOUND, "Method not found")  # MCP has it, but not on this wire
         if method in _OPEN:
             exchange.decided = True
             return await call_next(ctx)
+        if method in methods.SPEC_CLIENT_METHODS and not self._served(method, ctx.protocol_version):
+            return await call_next(ctx)  # nobody serves it: "method not found", whatever it names
         if method in _BY_METHOD:
             return await self._filtered(exchange.session, _BY_METHOD[method], await call_next(ctx))
         if method == "subscriptions/listen":
@@ -126,6 +135,10 @@ class PolicyGuard:
         if action is None:
             raise await self._ruling.unknown(exchange.session, method, kind, name)
         return await self._carry_out(exchange, action, kind, lambda: call_next(ctx))
+
+    def _served(self, method: str, version: str) -> bool:
+        """Whether the server has the method and the protocol's ``version`` does."""
+        return (method, version) in methods.CLIENT_REQUESTS and self._has_method(method)
 
     async def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
         """The entries that ``session`` may know of; for it alone to keep (MCP 2026-07-28, caching)."""

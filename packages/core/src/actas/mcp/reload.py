@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
 """Seconds between two looks at the files. A change counts when two looks find the same: one may see half a file."""
 
-_FIXED = ("host", "port", "path", "resource")
-"""Of ``mcp``: what the sockets and the metadata were made from."""
+_FIXED = ("host", "port", "path", "resource", "tls")
+"""Of ``mcp``: what the sockets and the metadata were made from. The server's certificate is read anew."""
 
 
 def refuse_what_is_fixed(old: Settings, new: Settings) -> None:

@@ -32,6 +32,7 @@ from actas.mcp.signals import heard
 from actas.mcp.site import CoreContext, Site
 from actas.mcp.sites import Sites
 from actas.mcp.stdio import TokenSource
+from actas.mcp.tls import renew, server_context
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class MCPOAuthServer:
             self._watch = Watch(Path(configuration), self._wanted.set, when=lambda: self.settings.mcp.watch)
         self._sink = audit_sink
         self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
+        tls = self.settings.mcp.tls
+        self._tls = None if tls is None else server_context(tls)
         self._shared = DelegationRegistry()
         self._additions: list[Callable[[Site], None]] = []
         self._sealed = False
@@ -190,6 +193,8 @@ class MCPOAuthServer:
         # In a thread: files, plug-ins and secret providers may take their time, and requests are being served.
         made = await asyncio.to_thread(assembly.configuration, configuration)
         refuse_what_is_fixed(self.settings, made.settings)
+        if self._tls is not None and made.settings.mcp.tls is not None:
+            renew(self._tls, made.settings.mcp.tls)
         site = Site(made, audit_sink=self._sink)
         try:
             for addition in self._additions:
@@ -231,7 +236,7 @@ class MCPOAuthServer:
         """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
         if self._running is None:
             raise RuntimeError("the server is not running: call start() first")
-        return f"http://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+        return f"{self.settings.mcp.scheme}://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
 
     async def start(self) -> None:
         """Listen, and return when requests are served.
@@ -252,6 +257,7 @@ class MCPOAuthServer:
                 longest_token=self._longest_token,
                 seconds=lambda: self.settings.mcp.drain_timeout,
                 cut_off=self._sites.cut_off,
+                tls=self._tls,
             )
             await self._running.start()
         except BaseException:

@@ -105,7 +105,7 @@ class ShortWay:
         try:
             result = await self._guard.call(session, request.name, request.arguments)
         except InsufficientScope as error:
-            refusal = self._challenges.step_up(error)
+            refusal = self._challenges.step_up(error, session)
             await respond(send, refusal.status, refusal.headers, refusal.body)
             return
         await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))

@@ -7,6 +7,7 @@ requests, and closes the old one when the requests that it was serving have ende
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -26,10 +27,15 @@ from actas.mcp.entrance import Endpoint, Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
 from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
 from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
+from actas.oauth.binding import BindingChecker
+from actas.oauth.dpop import ProofVerifier
+from actas.oauth.replay import MemoryReplayStore, ReplayStore
+from actas.oauth.settings import Binding
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +66,7 @@ class Site:
         ConfigurationError: a part cannot be made. Nothing was started.
     """
 
+    binding: BindingChecker
     entrance: Entrance
     endpoint: Endpoint
     sdk: McpEndpoint
@@ -92,6 +99,8 @@ class Site:
         self.guard = Guard(pipeline)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
+        self._used_proofs: ReplayStore = MemoryReplayStore(time.time)
+        self._nonces = assembly.nonces(auth.dpop)
         self._own = DelegationRegistry()
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
@@ -111,6 +120,9 @@ class Site:
     def inherit(self, predecessor: "Site") -> None:
         """Take over what must outlive a change of the configuration, before :meth:`open`."""
         self.context.authenticator.inherit(predecessor.context.authenticator)
+        self._used_proofs = predecessor._used_proofs
+        if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
+            self._nonces = predecessor._nonces
 
     async def refuse_to_be_worse(self, predecessor: "Site") -> None:
         """Raises ConfigurationError where a module that works there could not be started here."""
@@ -133,7 +145,9 @@ class Site:
         settings = self.settings.mcp
         where, first = metadata_url(resource), self.guard.first_scopes() if scopes is None else scopes
         scopes = self.guard.scopes() if scopes is None else scopes
-        challenges = Challenges(where, first)
+        issuers = self.settings.auth.trusted_idps
+        dpop_required = all(issuer.security.binding is Binding.DPOP for issuer in issuers)
+        challenges = Challenges(where, first, bearer=not dpop_required)
         hosts = assembly.allowed_hosts(settings, resource)
         self.sdk = McpEndpoint(
             name=settings.server_name,
@@ -151,9 +165,28 @@ class Site:
             if traced()
             else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
         )
-        self.entrance = Entrance(self.context.authenticator, challenges, self.context.audit)
-        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
-        document = metadata_document(resource, settings.server_name, issuers, scopes)
+        proofs = ProofVerifier(
+            resource,
+            store=self._used_proofs,
+            nonces=self._nonces,
+            require_nonce=self.settings.auth.dpop.require_nonce,
+        )
+        self.binding = BindingChecker(issuers, proofs)
+        self.entrance = Entrance(
+            self.context.authenticator,
+            self.binding,
+            Peers(settings.proxies),
+            challenges,
+            self.context.audit,
+        )
+        document = metadata_document(
+            resource,
+            settings.server_name,
+            [issuer.issuer for issuer in issuers],
+            scopes,
+            dpop_required=dpop_required,
+            certificates=settings.sees_certificates,
+        )
         self.documents = {urlsplit(where).path: orjson.dumps(document)}
 
     @contextlib.asynccontextmanager

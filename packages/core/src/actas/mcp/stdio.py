@@ -122,7 +122,7 @@ class Caller:
         authenticator = self._site.context.authenticator
         known = authenticator.cached(token.encode("ascii", "replace"))
         session = known or await authenticator.authenticate(token)
-        if "cnf" in session.claims:
+        if not self._site.binding.is_free(session):
             raise AuthenticationError(Reason.SENDER_CONSTRAINED)
         first = self._first
         if first is not None and (first.issuer, first.subject) != (session.issuer, session.subject):
