@@ -208,6 +208,8 @@ class AuthSettings:
         names = [issuer.name for issuer in self.trusted_idps]
         if len(set(names)) != len(names):
             raise ValueError("trusted_idps: two providers have the same name")
+        if sum(issuer.publish_metadata for issuer in self.trusted_idps) > 1:
+            raise ValueError("trusted_idps: publish_metadata can be set for one provider, there is one place for it")
         if not 0 <= self.token_cache_seconds <= 300:
             raise ValueError("token_cache_seconds must be between 0 and 300")
         if self.token_cache_entries < 1:
