@@ -223,7 +223,8 @@ class AuditEvent:
     """One line of the minutes. Carries no token, no parameter value and no result."""
 
     source: str
-    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, or ``audit`` itself when it works again."""
+    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, ``configuration`` where one was replaced, or ``audit``
+    itself when it works again."""
     outcome: Outcome
     action: str
     request_id: str = ""

@@ -40,14 +40,22 @@ class Door:
         self._current = current
         self.lifespan = lifespan
 
+    @property
+    def well_known(self) -> tuple[str, ...]:
+        """The paths under ``/.well-known`` that are answered here: for a host that mounts this at a path of its own,
+        and has to route these, which begin at its root (RFC 9728 section 3.1), as well."""
+        return tuple(self._current().publications)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
             site = self._current()
-            if scope["path"] == self._path:
+            path, inside = _paths(scope)
+            document = site.publications.get(path) or site.publications.get(inside)
+            if inside == self._path:
                 await self._serve(site, scope, receive, send)
-            elif scope["path"] in site.documents:
-                await publish(site.documents[scope["path"]], scope, send)
+            elif document is not None:
+                await publish(scope, send, document)
             else:
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"Not found\n")
         elif scope["type"] == "lifespan":
@@ -105,3 +113,9 @@ class Door:
 def _told(error: Exception) -> str:
     """What the host may print: the text of a foreign exception may hold anything."""
     return error.message if isinstance(error, ActasError) else type(error).__name__
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    """The path as the host has it, and as it is below where this is mounted (ASGI: the first begins with the mount)."""
+    path, mounted = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path, path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path

@@ -1,11 +1,16 @@
 """What is published about the resource that this server is (RFC 9728)."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from actas.mcp.asgi import Scope, Send, respond
 from actas.oauth.dpop import PROOF_ALGORITHMS
 
+Document = Callable[[], Awaitable[bytes | None]]
+"""Gives a JSON document, or None where there is none at the moment."""
+
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
+_PASSED_ON = "/.well-known/oauth-authorization-server"
 
 
 def metadata_url(resource: str) -> str:
@@ -42,15 +47,39 @@ def metadata_document(
     return document
 
 
-async def publish(document: bytes, scope: Scope, send: Send) -> None:
-    """Answer a request for ``document``."""
+def publications(resource: str, metadata: bytes, passed_on: Document | None) -> Mapping[str, Document]:
+    """What is published for ``resource``, by path. Every path is the configuration's: none comes from a request.
+
+    Args:
+        metadata: the RFC 9728 document.
+        passed_on: an authorization server's metadata (RFC 8414). It is at the root, where MCP 2025-03-26 has it, and
+            with the resource's path, where clients look that insert the path as RFC 8414 section 3.1 does.
+    """
+
+    async def own() -> bytes:
+        return metadata
+
+    places: dict[str, Document] = {urlsplit(metadata_url(resource)).path: own}
+    if passed_on is not None:
+        path = urlsplit(resource).path
+        places |= {_PASSED_ON: passed_on, f"{_PASSED_ON}{'' if path == '/' else path}": passed_on}
+    return places
+
+
+async def publish(scope: Scope, send: Send, document: Document) -> None:
+    """Answer a request for a published document; web pages may read it too."""
     if scope["method"] not in ("GET", "HEAD"):
         await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
         return
+    body = await document()
+    open_to_all = (b"access-control-allow-origin", b"*")
+    if body is None:
+        await respond(send, 503, [(b"retry-after", b"30"), (b"cache-control", b"no-store"), open_to_all], b"")
+        return
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(document)),
+        (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"max-age=300"),
-        (b"access-control-allow-origin", b"*"),
+        open_to_all,
     ]
-    await respond(send, 200, headers, document if scope["method"] == "GET" else b"")
+    await respond(send, 200, headers, body if scope["method"] == "GET" else b"")

@@ -75,9 +75,9 @@ class DoorMiddleware:
             await self._live(scope, receive, send)
             return
         path = _path_in_application(scope)
-        document = self._site.documents.get(path) or self._site.documents.get(scope["path"])
+        document = self._site.publications.get(path) or self._site.publications.get(scope["path"])
         if scope["type"] == "http" and document is not None:
-            await publish(document, scope, send)
+            await publish(scope, send, document)
         elif self._public.have(path):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":

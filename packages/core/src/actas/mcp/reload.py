@@ -58,6 +58,8 @@ class Watch:
         self._path = path
         self._changed = changed
         self._when = when
+        self._content: bytes | None = None
+        self._secrets: list[Path] = []
         self._known = self._look()
 
     async def run(self) -> None:
@@ -72,10 +74,12 @@ class Watch:
             before = now
 
     def _look(self) -> bytes:
-        digest = hashlib.sha256()
-        for file in (self._path, *self._secret_files()):
-            content = _content(file)
-            digest.update(b"-" if content is None else b"+" + hashlib.sha256(content).digest())
+        content = _content(self._path)
+        if content != self._content or content is None:
+            self._content, self._secrets = content, self._secret_files()
+        digest = hashlib.sha256(_mark(content))
+        for file in self._secrets:
+            digest.update(_mark(_content(file)))
         return digest.digest()
 
     def _secret_files(self) -> list[Path]:
@@ -112,3 +116,8 @@ def _content(file: Path) -> bytes | None:
             return stream.read(MAX_BYTES + 1)
     except (OSError, ValueError):
         return None
+
+
+def _mark(content: bytes | None) -> bytes:
+    """What tells one content from another, and from none."""
+    return b"-" if content is None else b"+" + hashlib.sha256(content).digest()

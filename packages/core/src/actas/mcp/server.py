@@ -20,6 +20,7 @@ from actas.core.errors import places
 from actas.core.latecomer import Latecomer
 from actas.core.secret import Secret
 from actas.mcp import assembly, stdio
+from actas.mcp.config_lines import located
 from actas.mcp.door import Door
 from actas.mcp.explanation import Arguments, explain
 from actas.mcp.listener import Listener, listen
@@ -64,7 +65,8 @@ class MCPOAuthServer:
         if isinstance(configuration, str | Path):  # before it is read: what changes meanwhile has changed
             self._watch = Watch(Path(configuration), self._wanted.set, when=lambda: self.settings.mcp.watch)
         self._sink = audit_sink
-        self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
+        with located(configuration):
+            self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
         tls = self.settings.mcp.tls
         self._tls = None if tls is None else server_context(tls)
         self._shared = DelegationRegistry()
@@ -178,13 +180,14 @@ class MCPOAuthServer:
         async with self._reloading:
             if self._released or not self._sealed:
                 raise ConfigurationError("the server is not running")
+            source = self._source if configuration is None else configuration
             try:
-                site = await self._next_site(self._source if configuration is None else configuration)
+                with located(source):
+                    site = await self._next_site(source)
             except ConfigurationError as error:
                 await record_refusal(self._sites.current.context.audit, error)
                 raise
-            if configuration is not None:
-                self._source = configuration
+            self._source = source
             await self._sites.replace(site)
             logger.info("the new configuration serves")
 

@@ -108,11 +108,10 @@ class McpSettings:
     """The proxies in front, and what to believe of what they say about the caller."""
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known") or self.path in PROBES:
-            raise ValueError(
-                "path must start with /, need no percent-encoding, lie outside /.well-known, and be none of "
-                + " and ".join(PROBES)
-            )
+        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known"):
+            raise ValueError("path must start with /, lie outside /.well-known, and need no percent-encoding")
+        if self.path in PROBES:
+            raise ValueError(f"path must be none of {' and '.join(PROBES)}: orchestrators ask there")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if not all(self.allowed_hosts) or not all(self.allowed_origins):
@@ -208,6 +207,8 @@ class AuthSettings:
         names = [issuer.name for issuer in self.trusted_idps]
         if len(set(names)) != len(names):
             raise ValueError("trusted_idps: two providers have the same name")
+        if sum(issuer.publish_metadata for issuer in self.trusted_idps) > 1:
+            raise ValueError("trusted_idps: publish_metadata can be set for one provider, there is one place for it")
         if not 0 <= self.token_cache_seconds <= 300:
             raise ValueError("token_cache_seconds must be between 0 and 300")
         if self.token_cache_entries < 1:

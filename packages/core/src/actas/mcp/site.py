@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -26,7 +25,7 @@ from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
-from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.metadata import Document, metadata_document, metadata_url, publications
 from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
@@ -34,6 +33,7 @@ from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker
 from actas.oauth.dpop import ProofVerifier
+from actas.oauth.publication import PassedOn
 from actas.oauth.replay import MemoryReplayStore, ReplayStore
 from actas.oauth.settings import Binding
 
@@ -70,7 +70,7 @@ class Site:
     entrance: Entrance
     endpoint: Endpoint
     sdk: McpEndpoint
-    documents: Mapping[str, bytes]
+    publications: Mapping[str, Document]
     """What is published under ``/.well-known``, by path."""
 
     def __init__(self, made: Configuration, *, audit_sink: AuditSink | None = None) -> None:
@@ -187,7 +187,8 @@ class Site:
             dpop_required=dpop_required,
             certificates=settings.sees_certificates,
         )
-        self.documents = {urlsplit(where).path: orjson.dumps(document)}
+        passed_on = [PassedOn(self._http, issuer) for issuer in issuers if issuer.publish_metadata]
+        self.publications = publications(resource, orjson.dumps(document), passed_on[0].document if passed_on else None)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:

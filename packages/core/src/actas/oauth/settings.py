@@ -197,6 +197,9 @@ class TrustedIssuer:
     attempts while the provider is out of reach."""
     keys_max_age: float = 86_400.0
     """Seconds for which the last good keys go on being trusted while the provider is out of reach."""
+    publish_metadata: bool = False
+    """Whether its metadata is passed on under this server's own `/.well-known/oauth-authorization-server`, where
+    clients of MCP revisions before 2025-06-18 look for it. At most one provider."""
 
     def __post_init__(self) -> None:
         if not self.name or not self.issuer:
@@ -206,6 +209,10 @@ class TrustedIssuer:
         self._check_algorithms()
         if self.discovery_url is None and self.jwks_uri is None and not _is_url(self.issuer):
             raise ValueError("issuer is not a URL, so its keys cannot be found: set jwks_uri or discovery_url")
+        if self.publish_metadata and self.discovery_url is None and not _is_url(self.issuer):
+            raise ValueError(
+                "publish_metadata: issuer is not a URL, so its metadata cannot be found: set discovery_url"
+            )
         for name in ("discovery_url", "jwks_uri"):
             url = getattr(self, name)
             if url is not None and not _is_url(url):
