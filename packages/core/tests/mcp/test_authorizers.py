@@ -289,6 +289,9 @@ async def test_an_authoriser_that_fails_hides_everything_and_the_minutes_say_so(
         hidden = await stage.call(token, "toy-say", {"text": "x"}, version=version)
         absent = await stage.call(token, "toy-sax", {"text": "x"}, version=version)
         assert same_but_ids(hidden) == same_but_ids(absent)
+        ours = stage.server.core_context.pipeline.authority.authorizers[0].authorizer
+        ours.settings = replace(ours.settings, broken=False)  # type: ignore[attr-defined]  # the plug-in's own
+        assert "toy-say" in await listed(stage, token, version), "a failure is not remembered"
 
 
 async def test_an_authoriser_that_fails_after_the_list_refuses_the_call(hours: ModuleType, opened: Open) -> None:

@@ -160,6 +160,7 @@ async def test_user_info_says_who_one_is(stage: Stage, mode: Mode) -> None:
         "permissions": ["toy:look", "toy:use"],
         "scopes": ["toy.read"],
         "client_id": "demo-client",
+        "application": False,
         "actors": [],
     }
 
