@@ -196,8 +196,6 @@ class MCPOAuthServer:
         # In a thread: files, plug-ins and secret providers may take their time, and requests are being served.
         made = await asyncio.to_thread(assembly.configuration, configuration)
         refuse_what_is_fixed(self.settings, made.settings)
-        if self._tls is not None and made.settings.mcp.tls is not None:
-            renew(self._tls, made.settings.mcp.tls)
         site = Site(made, audit_sink=self._sink)
         try:
             for addition in self._additions:
@@ -206,6 +204,8 @@ class MCPOAuthServer:
             site.furnish(self._resource)
             await site.open()
             await site.refuse_to_be_worse(self._sites.current)
+            if self._tls is not None and made.settings.mcp.tls is not None:
+                renew(self._tls, made.settings.mcp.tls)
             await site.context.audit.record(succeeded())
             if self._released:
                 raise ConfigurationError("the server was stopped meanwhile")
