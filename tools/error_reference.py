@@ -22,6 +22,8 @@ from actas.core import (
     AuthenticationUnavailable,
     ConfigurationError,
     InsufficientScope,
+    InvalidProof,
+    NonceRequired,
     SessionRejected,
     UnknownAction,
 )
@@ -35,11 +37,12 @@ OURS = ("actas.core", "actas.http", "actas.oauth", "actas.mcp")
 
 START = "stops the start, or `actas check` says it; never seen by a caller"
 FETCH = "in `actas check --live`, the log and the audit; a caller gets `authentication_unavailable`"
-FORMS: Sequence[tuple[type[ActasError], str]] = (
+FORMS: Sequence[tuple[type[ActasError] | tuple[type[ActasError], ...], str]] = (
     (ConfigurationError, START),
     (HttpError, FETCH),
     (MetadataError, FETCH),
     (AuthenticationUnavailable, "HTTP 503"),
+    ((InvalidProof, NonceRequired), "HTTP 401 with `WWW-Authenticate: DPoP error=…`"),
     (AuthenticationError, "HTTP 401 with `WWW-Authenticate: Bearer error=…`"),
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
@@ -58,6 +61,8 @@ OPERATOR = {
     "provider_metadata": "Compare `issuer`, to the letter, with what the provider's metadata says.",
     "invalid_token": "The audit's `reason` says why ([below](#why-a-token-was-refused)); so does `actas explain`.",
     "authentication_unavailable": "The audit's `reason` says what is wrong; so does `actas check --live`.",
+    "invalid_dpop_proof": "The audit's `reason` says what is wrong with it ([below](#why-a-token-was-refused)).",
+    "use_dpop_nonce": "Nothing: a DPoP client does as it is told, and goes on.",
     "session_rejected": "Map one of the user's roles in `role_mappings`; where the audit's `reason` says `application` "
     "or `unknown_actor`: [agents and applications](../how-to/agents-and-applications.md).",
     "permission_denied": "The audit's `reason` names the permission, the role or the policy; so does `actas explain`.",
@@ -69,6 +74,7 @@ OPERATOR = {
     "timeout": "`mcp.tool_timeout`, or the plug-in's own limit.",
     "limit_exceeded": "The plug-in's `limits`.",
     "audit_unavailable": "See that the audit's disk has room and its folder is there.",
+    "server_failed": "The protected server's own log; its caller has seen its error as it is.",
     "internal": "Find the request id in the log, and report what stands there.",
     "sql_login_refused": "Give the user a login role in the group that `pg_ident.conf` names; see the server's log.",
     "sql_database_refused": "The user's own grants and policies say no.",
@@ -90,7 +96,8 @@ How an error reaches a caller:
 | form | looks like |
 |---|---|
 | tool result | a result with `isError`, and in `structuredContent` `{"error": {"code", "message", "requestId"}}` |
-| JSON-RPC error | an `error` with code and message: the same for a tool that is hidden and one that is not there |
+| JSON-RPC error | an `error` with code and message: the same for what is hidden and what is not there |
+| the same, for resources and prompts | in place of a tool result: `{"code", "requestId"}` is in its `data` |
 | HTTP 401, 403, 503 | a body `{"error": code, "error_description": message}` |
 
 `requestId` is the `request_id` of the [audit](audit.md). A request without any token gets a 401 without `error` in its
@@ -100,9 +107,10 @@ challenge (RFC 6750 section 3.1), recorded as `missing_token`.
 REASONS = """\
 ## Why a token was refused
 
-Callers get `invalid_token` whatever was wrong (RFC 6750 section 3.1), `authentication_unavailable` where nothing is
-known against the token, `session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins
-with one of these words, and `actas explain` shows it.
+Callers get `invalid_token` whatever was wrong with a token (RFC 6750 section 3.1), `invalid_dpop_proof` or
+`use_dpop_nonce` whatever was wrong with a proof, `authentication_unavailable` where nothing is known against the token,
+`session_rejected` where it is genuine and admitted to nothing. The audit's `reason` begins with one of these words, and
+`actas explain` shows it.
 
 | reason | |
 |---|---|

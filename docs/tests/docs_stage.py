@@ -93,7 +93,8 @@ def serving(command: Sequence[str], folder: Path, port: int, env: dict[str, str]
             yield
             process.send_signal(signal.SIGTERM)
             status = process.wait(STARTS_WITHIN)
-            assert status == 0, f"{' '.join(command)} ended with {status}:\n{log.read_text()}"
+            # uvicorn.run() ends in good order, and then by the signal that it was sent.
+            assert status in (0, -signal.SIGTERM), f"{' '.join(command)} ended with {status}:\n{log.read_text()}"
         finally:
             process.kill()
             process.wait()
@@ -125,7 +126,8 @@ def run_python(text: str, folder: Path, env: dict[str, str]) -> str:
 def answers(url: str, token: str, *, but: Sequence[str] = ()) -> dict[str, object]:
     """List the tools as an ordinary client and call, without arguments, all ``but`` some; structured content by name.
 
-    The answer of a tool that refused is its text, which no other tool's answer can be.
+    Resources are read, and prompts filled in, besides; by URI and by name. The answer of a tool that refused is its
+    text, which no other tool's answer can be.
     """
 
     async def ask() -> dict[str, object]:
@@ -135,6 +137,13 @@ def answers(url: str, token: str, *, but: Sequence[str] = ()) -> dict[str, objec
                 if not name.startswith(tuple(but)):
                     result = await visitor._client.call_tool(name, {})
                     found[name] = str(result.content) if result.is_error else result.structured_content
+            client = visitor._client
+            if client.server_capabilities.resources:
+                for resource in (await client.list_resources()).resources:
+                    found[resource.uri] = (await client.read_resource(resource.uri)).model_dump()
+            if client.server_capabilities.prompts:
+                for prompt in (await client.list_prompts()).prompts:
+                    found[prompt.name] = (await client.get_prompt(prompt.name)).model_dump()
             return found
 
     return asyncio.run(ask())

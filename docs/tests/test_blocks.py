@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx2
 import pytest
 import typer.main
 from docs_blocks import ROOT, Block, all_blocks
@@ -32,16 +33,32 @@ BASE = {
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 def test_python_runs(block: Block, place: Place, environment: dict[str, str]) -> None:
     """What serves must serve, and its tools must answer alice without an error."""
-    if ".run()" not in block.text:
+    if ".run()" not in block.text and "uvicorn.run(" not in block.text:
         run_python(block.text, place.folder, environment)
         return
-    (place.folder / "block.py").write_text(block.text, encoding="utf-8")
+    text = block.text.replace("port=8080", f"port={place.port}")
+    (place.folder / "block.py").write_text(text, encoding="utf-8")
     with serving(["python", "-W", "error", "block.py"], place.folder, place.port, environment):
-        given = answers(place.url, place.token("alice"), but=["sql-", "user-info", "health-check"])
-    assert given, "the block serves no tool of its own"
+        given = (route_answers if "DoorMiddleware" in text else mcp_answers)(place)
+    assert given, "the block serves nothing of its own"
     assert all(isinstance(answer, dict) for answer in given.values()), given
     assert "laptop" in str(given)
     assert "desk" not in str(given), "alice was given what is bob's"
+
+
+def mcp_answers(place: Place) -> dict[str, object]:
+    return answers(place.url, place.token("alice"), but=["sql-", "user-info", "health-check"])
+
+
+def route_answers(place: Place) -> dict[str, object]:
+    """What the routes of a web application that need no parameter answer alice, and nobody without a token."""
+    origin = place.url.removesuffix("/mcp")
+    alice = {"authorization": f"Bearer {place.token('alice')}"}
+    assert httpx2.get(f"{origin}/health", trust_env=False).status_code == 200
+    assert httpx2.get(f"{origin}/orders", trust_env=False).status_code == 401
+    stepping_up = httpx2.post(f"{origin}/orders", headers=alice, trust_env=False)
+    assert (stepping_up.status_code, "orders.write" in stepping_up.headers["www-authenticate"]) == (403, True)
+    return {"/orders": httpx2.get(f"{origin}/orders", headers=alice, trust_env=False).json()}
 
 
 @pytest.mark.anyio

@@ -203,6 +203,29 @@ def test_values_become_what_cedar_can_hold() -> None:
     assert told(-(2**63)) == -(2**63)
 
 
+async def test_claims_that_the_engine_cannot_read_are_refused_without_a_word_of_them(made: Made) -> None:
+    session = replace(ALICE, claims={"x": "secret \ud800"})
+    decision = await decided(made("permit(principal, action, resource);"), question(session=session))
+    assert decision == Decision.refuse("the engine did not understand the session")
+
+
+async def test_principals_are_kept_in_bounded_memory_and_never_mixed_up(made: Made) -> None:
+    authorizer = made('permit(principal == User::"acme/7", action, resource);')
+    for number in range(3000):
+        session = replace(ALICE, subject=str(number % 10))
+        for _ in range(2):
+            assert (await decided(authorizer, question(session=session))).allowed == (number % 10 == 7)
+    assert len(authorizer._principals) == 1024
+
+
+async def test_too_many_values_are_refused_instead_of_making_everybody_wait(made: Made) -> None:
+    authorizer = made("permit(principal, action, resource);")
+    many: list[object] = [{"a": number} for number in range(1500)]
+    decision = await decided(authorizer, question(Query(flags=many)))
+    assert not decision.allowed and "more than 2000 parts" in decision.reason
+    assert (await decided(authorizer, question(Query(flags=many[:500])))).allowed
+
+
 def test_what_is_nested_too_deeply_is_not_told() -> None:
     deep: object = "x"
     for _ in range(40):

@@ -213,6 +213,29 @@ async def test_a_rule_about_a_module_holds_whichever_tool_leads_there(
         await server.stop()
 
 
+async def test_a_reload_reads_the_policies_anew_and_keeps_the_old_where_the_new_are_none(
+    provider: IdentityProvider, tmp_path: Path
+) -> None:
+    file = tmp_path / "p.cedar"
+    file.write_text("permit(principal, action, resource);\n")
+    minutes, database = MemorySink(), Database()
+    server = MCPOAuthServer(configuration(provider, str(file)), audit_sink=minutes)
+    server.register_delegation_module("sql", database)
+    await server.start()
+    try:
+        road = Road(server.url, provider, minutes, database, "auto")
+        assert await road.asked("alice", "SELECT 1") == ""
+        file.write_text("permit(principal, action, resource;\n")
+        with pytest.raises(ConfigurationError, match=r"p\.cedar:1"):
+            await server.reload()
+        assert await road.asked("alice", "SELECT 1") == ""
+        file.write_text('permit(principal, action, resource == Tool::"user-info");\n')
+        await server.reload()
+        assert await road.listed("alice") == ["user-info"]
+    finally:
+        await server.stop()
+
+
 def test_a_server_with_a_policy_that_is_none_does_not_start(provider: IdentityProvider, tmp_path: Path) -> None:
     file = tmp_path / "bad.cedar"
     file.write_text("permit(principal, action, resource);\n\npermit(principal action);\n")

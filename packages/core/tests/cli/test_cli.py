@@ -98,7 +98,7 @@ def test_problems_can_be_had_as_json(tmp_path: Path) -> None:
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     assert answer["ok"] is False
-    assert answer["problems"] == ["auth.trusted_idps: is required"]
+    assert answer["problems"] == ["auth.trusted_idps: is required (line 1)"]
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,8 @@ def _announced(process: "subprocess.Popen[str]") -> str:
         if found := re.search(r"serving (http://\S+);", process.stderr.readline()):
             return found[1]
     raise AssertionError("it did not say where it serves")
+
+
+def test_a_token_for_a_server_over_http_is_a_misunderstanding_and_not_ignored(config: Path) -> None:
+    done = actas("run", str(config), "--token-file", "token")
+    assert done.returncode == 2 and "--stdio" in done.stderr and "Traceback" not in done.stderr

@@ -28,6 +28,7 @@ from actas.core import (
     Health,
     InsufficientScope,
     MemorySink,
+    Pipeline,
     Receipt,
     Session,
 )
@@ -36,7 +37,9 @@ from actas.mcp import (
     AuthSettings,
     MCPOAuthServer,
     McpSettings,
+    Prompt,
     Settings,
+    create_delegation_resource,
 )
 from actas.testing._postgres_programs import free_port
 from actas.testing.fixtures import needed_in_ci, oidc_provider
@@ -97,6 +100,19 @@ class Shop:
     async def destroy(self) -> None: ...
 
 
+def _add_contents(server: MCPOAuthServer) -> None:
+    """The same order as a resource and as a prompt. Neither names a scope: what it delegates to does."""
+
+    async def order(call: DelegationCall, pipeline: Pipeline) -> object:
+        return (await pipeline.delegate(call.session, "shop", "order", {}, tool=call.action.name)).data
+
+    prompt = Action(name="order-prompt", description="Order.", permission="shop:use")
+    server.register_prompt(Prompt(prompt, order))
+    server.register_resource(
+        create_delegation_resource("shop://order", "order", "Order.", module="shop", action="order", arguments={})
+    )
+
+
 @dataclass
 class Browser:
     """A user at his browser, signed in at the provider under his name."""
@@ -142,6 +158,7 @@ async def shop_of(
     sink = MemorySink()
     server = MCPOAuthServer(Settings(auth=settings, mcp=McpSettings(port=port)), audit_sink=sink)
     server.register_delegation_module("shop", Shop())
+    _add_contents(server)
     await server.start()
     try:
         yield Shopfront(server, provider, sink)

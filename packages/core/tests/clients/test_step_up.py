@@ -16,6 +16,8 @@ ORDER: Step = ("callTool", {"name": "shop-order", "arguments": {}})
 
 STEPS: dict[str, tuple[Step, set[str], str]] = {
     "a tool": (ORDER, {"shop.read", "shop.order"}, "order as alice"),
+    "a resource": (("readResource", {"uri": "shop://order"}), {"shop.read", "shop.order"}, "order as alice"),
+    "a prompt": (("getPrompt", {"name": "order-prompt"}), {"shop.read", "shop.order"}, "order as alice"),
     "a tool on its way": (
         ("callTool", {"name": "shop-haggle", "arguments": {}}),
         {"shop.read", "shop.haggle"},

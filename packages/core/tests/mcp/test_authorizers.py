@@ -9,14 +9,26 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
 from actas.core import Action, ConfigurationError, DelegationCall, MemorySink, Outcome, Pipeline, Session
-from actas.mcp import MCPOAuthServer, Tool, create_delegation_tool, guard
+from actas.mcp import (
+    MCPOAuthServer,
+    Policy,
+    Prompt,
+    ProtectedServer,
+    Resource,
+    Rule,
+    Tool,
+    create_delegation_tool,
+    guard,
+)
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import make_session
 
 from .conftest import HANDSHAKE, MODERN, Mode, Serve, Stage, Toy
+from .serving import serving
 from .test_tokens import challenge_of
 
 pytestmark = pytest.mark.anyio
@@ -35,10 +47,15 @@ def opened(idp: IdentityProvider, sink: MemorySink, toy: Toy) -> Open:
     """A server whose configuration names authorisers."""
 
     @asynccontextmanager
-    async def serve(*authorizers: dict[str, Any], tools: tuple[Tool, ...] = ()) -> AsyncIterator[Stage]:
+    async def serve(
+        *authorizers: dict[str, Any],
+        tools: tuple[Tool, ...] = (),
+        prepare: Callable[[MCPOAuthServer], object] = lambda _: None,
+    ) -> AsyncIterator[Stage]:
         server = MCPOAuthServer(configured(idp, *authorizers), audit_sink=sink)
         server.register_delegation_module("toy", toy)
         server.register_tools(tools)
+        prepare(server)
         await server.start()
         try:
             async with httpx2.AsyncClient(timeout=30) as http:
@@ -272,6 +289,9 @@ async def test_an_authoriser_that_fails_hides_everything_and_the_minutes_say_so(
         hidden = await stage.call(token, "toy-say", {"text": "x"}, version=version)
         absent = await stage.call(token, "toy-sax", {"text": "x"}, version=version)
         assert same_but_ids(hidden) == same_but_ids(absent)
+        ours = stage.server.core_context.pipeline.authority.authorizers[0].authorizer
+        ours.settings = replace(ours.settings, broken=False)  # type: ignore[attr-defined]  # the plug-in's own
+        assert "toy-say" in await listed(stage, token, version), "a failure is not remembered"
 
 
 async def test_an_authoriser_that_fails_after_the_list_refuses_the_call(hours: ModuleType, opened: Open) -> None:
@@ -334,3 +354,69 @@ def test_a_plug_in_without_an_authoriser_is_no_kind_of_one(
     monkeypatch.syspath_prepend(install("dummy-greet"))
     with pytest.raises(ConfigurationError, match="offers no authorizer"):
         MCPOAuthServer(configured(idp, {"kind": "greet"}))
+
+
+# An authoriser and what is no tool
+
+
+def notes(server: MCPOAuthServer) -> None:
+    for name in ("open", "closed"):
+        action = Action(name=f"note-{name}", description="A note.", permission="toy:use")
+        server.register_resource(Resource(f"notes://{name}", action, echo))
+        server.register_prompt(Prompt(Action(name=f"prompt-{name}", description="One."), echo))
+
+
+@WIRES
+async def test_an_authoriser_hides_resources_and_prompts_and_is_asked_the_same_for_what_is_absent(
+    hours: ModuleType, opened: Open, version: str
+) -> None:
+    async with opened(hours_of(closed=["note-closed", "prompt-closed"]), prepare=notes) as stage:
+        token = stage.token()
+        for method, key, value in (
+            ("resources/read", "uri", "notes://"),
+            ("prompts/get", "name", "prompt-"),
+        ):
+            kind = method.partition("/")[0]
+            listed = (await stage.post(token, f"{kind}/list", version=version)).json()["result"][kind]
+            assert [each[key] for each in listed] == [f"{value}open"]
+            answers, asked = [], []
+            for name in ("closed", "absent"):
+                hours.LOG.clear()
+                params = {key: f"{value}{name}"}
+                headers = {"mcp-name": params[key]} if version == MODERN else {}
+                answers.append(same_but_ids(await stage.post(token, method, params, version=version, headers=headers)))
+                asked.append(list(hours.LOG))
+            assert answers[0] == answers[1] and asked[0] == asked[1] and len(asked[0]) == 1
+    reasons = [event.reason for event in stage.sink.entries(outcome=Outcome.REFUSED)]
+    closed = "hours: SECRET closing time"
+    assert reasons == [closed, "there is no such resource", closed, "there is no such prompt"]
+
+
+@WIRES
+async def test_an_authoriser_hides_what_a_policy_allows(
+    hours: ModuleType, idp: IdentityProvider, sink: MemorySink, version: str
+) -> None:
+    server: Any = MCPServer("existing")
+    for name in ("report-open", "report-closed"):
+        server.tool(name=name)(lambda number=1: "report")
+
+    def made(port: int) -> ProtectedServer:
+        configuration = configured(idp, hours_of(closed=["report-closed"]))
+        configuration["mcp"] = {"resource": f"http://127.0.0.1:{port}/mcp"}
+        policy = Policy(tools={"report-*": Rule(permission="toy:use")})
+        return ProtectedServer(server, configuration, policy, json_response=True, stateless=True, audit_sink=sink)
+
+    async with serving(made) as served:
+        token = idp.issue("alice")
+        listed = (await served.post(token, "tools/list", version=version)).json()["result"]["tools"]
+        assert [each["name"] for each in listed] == ["report-open"]
+        answers, asked = [], []
+        for name in ("report-closed", "report-absent", "unruled"):
+            hours.LOG.clear()
+            params = {"name": name, "arguments": {"number": 1}}
+            sent = await served.post(token, "tools/call", params, version=version, headers={"mcp-param-number": "2"})
+            answers.append(same_but_ids(sent))
+            asked.append([len(each[0]) for each in hours.LOG])
+        assert answers[0] == answers[1] == answers[2] and asked[0] == asked[1] == asked[2]
+        params = {"name": "report-open", "arguments": {"number": 1}}
+        assert "result" in (await served.post(token, "tools/call", params, version=version)).json()

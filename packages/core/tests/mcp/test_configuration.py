@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actas.core import ConfigurationError
 from actas.mcp import MCPOAuthServer
 from actas.mcp.config import Configuration, parse
 from actas.mcp.config_file import MAX_BYTES, read_file
+from actas.mcp.config_lines import key_lines
 
 IDP: dict[str, Any] = {"name": "main", "issuer": "https://idp.example", "audience": ["https://mcp.example/mcp"]}
 GOOD: dict[str, Any] = {"auth": {"trusted_idps": [IDP]}}
@@ -464,3 +467,44 @@ def test_parsing_leaves_what_it_was_given_alone() -> None:
     given = copy.deepcopy(REFERENCE)
     parse(given)
     assert given == REFERENCE
+
+
+FILE = """
+secrets_directory = "/nowhere"
+[mcp]
+portt = 1  # [not.a.table]
+text = '''
+[auth.nothing]
+name = "x"
+'''
+[[auth.trustedIdps]]
+name = "one"
+issuer = "https://one.example"
+audience = "x"
+[[auth.trustedIdps]]
+name = "two"
+issuer = "https://two.example"
+audience = "x"
+security = { max_token_bytes = 1 }
+[auth."permissions"]
+user = 5
+[delegation.modules.gone]
+"""
+
+
+def test_a_problem_of_a_toml_file_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "actas.toml"
+    file.write_text(FILE)
+    with pytest.raises(ConfigurationError) as caught:
+        MCPOAuthServer(file)
+    told = {problem.split(":")[0]: problem for problem in caught.value.problems}
+    assert told["mcp.portt"].endswith(" (line 4)")
+    assert told["mcp.text"].endswith(" (line 5)")
+    assert told["auth.trusted_idps[1].security"].endswith(" (line 17)")
+    assert told["auth.permissions.user"].endswith(" (line 19)")
+    assert told["delegation.modules.gone"].endswith(" (line 20)")
+
+
+@given(st.text())
+def test_whatever_is_written_finding_lines_raises_nothing(text: str) -> None:
+    assert all(0 < line <= len(text.splitlines()) for line in key_lines(text).values())

@@ -11,7 +11,7 @@ import pytest
 from actas.core import MemorySink
 from actas.core.pipeline import request_id
 from actas.mcp import MCPOAuthServer
-from actas.mcp.guard import RECEIPT_KEY
+from actas.mcp.receipts import RECEIPT_KEY
 from actas.mcp.short_way import ShortWay
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import make_session

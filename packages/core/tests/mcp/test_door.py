@@ -29,6 +29,7 @@ async def test_the_metadata_is_at_the_path_suffixed_uri(stage: Stage) -> None:
         "authorization_servers": [stage.idp.issuer],
         "bearer_methods_supported": ["header"],
         "resource_name": "actas",
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "EdDSA", "PS256", "RS256"],
         "scopes_supported": ["toy.extra", "toy.read", "toy.write"],
     }
 

@@ -125,7 +125,7 @@ async def test_a_good_configuration_serves_at_once_and_the_old_one_is_released(
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"mcp": "prot = 1"}, "mcp.prot: unknown key"),
+        ({"mcp": "prot = 1"}, "mcp.prot: unknown key; did you mean port? (line 6)"),
         ({"mcp": "= nonsense"}, "line 6"),
         ({"word": "wrong"}, "delegation.modules.relay: word: this word is wrong"),
         ({"module": 'password = { "$secret" = "GONE" }'}, "delegation.modules.relay.password: secret 'GONE'"),

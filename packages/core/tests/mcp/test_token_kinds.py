@@ -13,9 +13,11 @@ from actas.oauth import KnownActor, RevocationSettings
 from actas.oauth.denylist import Revocation
 from actas.oauth.revocation import append
 from actas.oauth.settings import ClaimMappings
+from actas.testing.dpop import ProofKey
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, ROLES, Serve, Stage, settings_for
+from .test_dpop import call
 from .test_tokens import challenge_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("version", [MODERN, HANDSHAKE])]
@@ -32,6 +34,19 @@ async def test_an_opaque_token_calls_a_tool_as_its_user(serve: Serve, idp: Ident
         assert refused.status_code == 401
         assert challenge_of(refused)["error"] == "invalid_token"
         assert stage.sink.entries()[-1].reason == "inactive"
+
+
+async def test_an_opaque_token_that_is_bound_to_a_key_needs_a_proof(
+    serve: Serve, idp: IdentityProvider, version: str
+) -> None:
+    key = ProofKey()
+    async with serve(idp.trusted(role_mappings=ROLES, introspection=idp.introspection())) as stage:
+        token = idp.issue_opaque("alice", token_type="DPoP", **key.confirmation)
+        for _ in range(2):
+            assert (await call(stage, token, key=key, version=version)).status_code == 200
+            assert (await call(stage, token, key=ProofKey(), version=version)).status_code == 401
+            assert (await stage.post(token, version=version)).status_code == 401
+        assert stage.toy.calls == ["say"] * 2
 
 
 async def test_a_provider_that_does_not_answer_is_503_and_no_challenge_that_costs_the_token(

@@ -6,7 +6,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from actas.core import Outcome
-from actas.mcp.guard import RECEIPT_KEY
+from actas.mcp.receipts import RECEIPT_KEY
 
 from .conftest import HANDSHAKE, MODERN, Mode, Stage
 from .test_tokens import challenge_of
@@ -160,6 +160,7 @@ async def test_user_info_says_who_one_is(stage: Stage, mode: Mode) -> None:
         "permissions": ["toy:look", "toy:use"],
         "scopes": ["toy.read"],
         "client_id": "demo-client",
+        "application": False,
         "actors": [],
     }
 

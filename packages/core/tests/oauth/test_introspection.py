@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable
+from threading import Lock
 
 import anyio
 import pytest
@@ -25,6 +27,7 @@ from actas.oauth import (
 from actas.oauth import introspection as module
 from actas.oauth.introspection import is_opaque
 from actas.testing.idp import IdentityProvider
+from actas.testing.idp_http import Answer, Request
 from actas.testing.tokens import encode_segment, sign, tampered
 
 from .conftest import PERMISSIONS, ROLES, Clock
@@ -313,7 +316,20 @@ async def test_strangers_tokens_take_a_bounded_number_of_connections_and_the_res
 ) -> None:
     await asking.authenticate(idp.issue_opaque())
     monkeypatch.setattr(module, "_WAITING", 20)
-    idp.delay = 0.2
+    lock, at_once, most = Lock(), 0, 0
+    honest = idp.opaque.introspect
+
+    def slowly(request: Request) -> Answer:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.2)
+        with lock:
+            at_once -= 1
+        return honest(request)
+
+    monkeypatch.setattr(idp.opaque, "introspect", slowly)
     reasons: list[str] = []
 
     async def ask(number: int) -> None:
@@ -322,10 +338,11 @@ async def test_strangers_tokens_take_a_bounded_number_of_connections_and_the_res
     async with anyio.create_task_group() as group:
         for number in range(100):
             group.start_soon(ask, number)
+    assert most == 10
     assert sorted(set(reasons)) == ["inactive", "introspection_failed"]
     assert reasons.count("inactive") == 30
     assert len(idp.opaque.shown) == 31
-    idp.delay = 0.0
+    monkeypatch.undo()
     assert await refused(asking, "stranger-99") == "inactive"
 
 

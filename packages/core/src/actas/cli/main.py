@@ -62,6 +62,7 @@ def demo(
 
 @app.command()
 def run(
+    context: typer.Context,
     config: Config,
     stdio: Annotated[
         bool, typer.Option("--stdio", help="Serve one caller over standard input and output, instead of HTTP.")
@@ -94,10 +95,19 @@ def run(
     """
     from actas.cli.run import serve, serve_stdio
 
+    written = [name for name in ("token", "token_file") if _is_written(context, name)]
+    if written and not stdio:
+        raise typer.BadParameter("--token and --token-file say who calls over --stdio; over HTTP every request does")
     if stdio:
         serve_stdio(config, token=token, token_file=token_file)
     else:
         serve(config)
+
+
+def _is_written(context: typer.Context, name: str) -> bool:
+    """Whether the option stands on the command line, and not in the environment, which other commands share."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()

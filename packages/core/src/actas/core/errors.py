@@ -7,7 +7,9 @@
      │    ├── SecretError           a {"$secret": …} cannot be resolved
      │    └── PluginError           a plug-in is missing, claimed twice, misnamed or broken
      ├── AuthenticationError        nobody is known: HTTP 401
-     │    └── AuthenticationUnavailable   nor can be, just now: HTTP 503
+     │    └── AuthenticationUnavailable  nor can be, just now: HTTP 503
+     │    ├── InvalidProof          the token is bound to a key, and the proof of that key is no good
+     │    └── NonceRequired         the proof needs the nonce that this answer brings: make another
      ├── AuthorizationError         somebody is known and may not: HTTP 403
      │    ├── SessionRejected       the token is good, its roles are not accepted
      │    ├── SessionExpired        the token ran out after it was verified
@@ -98,6 +100,26 @@ class AuthenticationUnavailable(AuthenticationError):
     code = "authentication_unavailable"
     outcome = Outcome.FAILED
     default_message = "This server cannot check access tokens at the moment. Keep yours and try again later."
+
+
+class InvalidProof(AuthenticationError):
+    """The token is bound to a key, and what should prove that the caller has it does not (RFC 9449 section 7.1)."""
+
+    code = "invalid_dpop_proof"
+    default_message = (
+        "The DPoP proof is missing, malformed, was used before or is not for this request. Make a new one."
+    )
+
+
+class NonceRequired(AuthenticationError):
+    """The proof needs a nonce of this server (RFC 9449 section 9): ``nonce``, which is no secret."""
+
+    code = "use_dpop_nonce"
+    default_message = "Make a new DPoP proof, with the nonce that the DPoP-Nonce header gives."
+
+    def __init__(self, reason: str, nonce: str) -> None:
+        self.nonce = nonce
+        super().__init__(reason)
 
 
 class AuthorizationError(ActasError):

@@ -250,7 +250,8 @@ class AuditEvent:
     """One line of the minutes. Carries no token, no parameter value and no result."""
 
     source: str
-    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, or ``audit`` itself when it works again."""
+    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, ``configuration`` where one was replaced, or ``audit``
+    itself when it works again."""
     outcome: Outcome
     action: str
     request_id: str = ""
@@ -264,6 +265,8 @@ class AuditEvent:
     """True where no user is behind the token; not set otherwise."""
     actors: tuple[str, ...] = ()
     session_id: str | None = None
+    address: str | None = None
+    """Where the request came from: the caller's IP address, as far as it can be trusted. The door's events have it."""
     tool: str | None = None
     code: str | None = None
     """The error's stable code; None on success."""
@@ -285,6 +288,7 @@ class AuditEvent:
         action: str,
         outcome: Outcome,
         request_id: str,
+        address: str | None = None,
         tool: str | None = None,
         code: str | None = None,
         reason: str | None = None,
@@ -307,6 +311,7 @@ class AuditEvent:
             application=session.application or None,
             actors=tuple(actor.subject for actor in session.actors),
             session_id=session.session_id,
+            address=address,
             tool=tool,
             code=code,
             reason=reason,

@@ -139,9 +139,19 @@ class Pipeline:
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
-        self, session: Session, action: Action, parameters: Mapping[str, object], handler: Handler
+        self,
+        session: Session,
+        action: Action,
+        parameters: Mapping[str, object],
+        handler: Handler,
+        *,
+        source: str = "tool",
     ) -> DelegationResult:
-        """Carry out a tool of one's own in this process: the same road, its receipt says ``in-process``."""
+        """Carry out a tool of one's own in this process: the same road, its receipt says ``in-process``.
+
+        Args:
+            source: what it is, for the minutes: ``tool``, ``resource``, ``prompt``.
+        """
 
         async def step(call: DelegationCall) -> DelegationResult:
             answer = await handler(call)
@@ -150,12 +160,14 @@ class Pipeline:
             receipt = Receipt(identity=call.session.subject, method="in-process", details=details)
             return DelegationResult(data=data, receipt=receipt)
 
-        road = _Road("tool", None, action.name, lambda session: session.subject, step)
+        road = _Road(source, None, action.name, lambda session: session.subject, step)
         return await self._carry_out(session, action, parameters, road)
 
-    async def refuse(self, session: Session, action: str, error: ActasError, *, tool: str | None = None) -> None:
+    async def refuse(
+        self, session: Session, action: str, error: ActasError, *, tool: str | None = None, source: str = "tool"
+    ) -> None:
         """Record that a call was refused before it got here. Raises AuditUnavailable as any record does."""
-        await self.audit.record(_event(session, action, "tool", tool, error=error))
+        await self.audit.record(_event(session, action, source, tool, error=error))
 
     async def _carry_out(
         self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road

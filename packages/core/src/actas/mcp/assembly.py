@@ -1,6 +1,7 @@
 """From a configuration to the parts that a server is made of."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,11 @@ from actas.core.errors import places, under
 from actas.http import HttpClient
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
 from actas.mcp.config_file import read_file
-from actas.mcp.settings import AuthSettings, McpSettings, Settings, is_loopback
+from actas.mcp.settings import AuthSettings, DpopSettings, McpSettings, Settings, is_loopback
 from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.exchange.settings import VaultSettings
 from actas.oauth.exchange.vault import Vault
+from actas.oauth.nonces import Nonces
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,12 @@ def exchanger(module: ConfiguredModule, auth: AuthSettings, http: HttpClient, va
         return Exchanger(module.exchange, provider, http=http, vault=vault)
     except ConfigurationError as error:
         raise under(f"delegation.modules.{module.name}.token_exchange.client", error) from error
+
+
+def nonces(dpop: DpopSettings) -> Nonces:
+    """What makes the nonces for DPoP proofs, and knows them again."""
+    secret = dpop.nonce_secret
+    return Nonces(None if secret is None else secret.reveal().encode(), time.time)
 
 
 def allowed_hosts(settings: McpSettings, resource: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from actas.mcp.tls import tls_extension
+
 HEAD_BYTES = 65_536
 """Bytes of a request's line and headers, without its token, or of what else comes between two pieces of its body."""
 RECEIVE_SECONDS = 60.0
@@ -41,10 +43,12 @@ class Connection(HttpToolsProtocol):
         self._begun = False
         self._unheard = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._extensions: dict[str, object] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
         self.server_state.all_gone.clear()
+        self._extensions = tls_extension(transport)
         self._await_request()
         if self.server_state.stopping:
             self.let_go()
@@ -82,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._begun = True
         self._await_request()
         super().on_message_begin()
+        cast("Any", self.scope)["extensions"] = self._extensions  # Any: uvicorn's type has no room for it
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

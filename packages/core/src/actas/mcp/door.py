@@ -16,7 +16,9 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
+from actas.mcp.entrance import with_new_nonce
 from actas.mcp.inflight import CutOff
+from actas.mcp.metadata import publish
 from actas.mcp.site import Site
 
 logger = logging.getLogger(__name__)
@@ -38,14 +40,22 @@ class Door:
         self._current = current
         self.lifespan = lifespan
 
+    @property
+    def well_known(self) -> tuple[str, ...]:
+        """The paths under ``/.well-known`` that are answered here: for a host that mounts this at a path of its own,
+        and has to route these, which begin at its root (RFC 9728 section 3.1), as well."""
+        return tuple(self._current().publications)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
             site = self._current()
-            if scope["path"] == self._path:
+            path, inside = _paths(scope)
+            document = site.publications.get(path) or site.publications.get(inside)
+            if inside == self._path:
                 await self._serve(site, scope, receive, send)
-            elif scope["path"] in site.documents:
-                await self._publish(site.documents[scope["path"]], scope, send)
+            elif document is not None:
+                await publish(scope, send, document)
             else:
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"Not found\n")
         elif scope["type"] == "lifespan":
@@ -75,24 +85,12 @@ class Door:
             if isinstance(session, Refusal):
                 await respond(send, session.status, session.headers, session.body)
             else:
-                await site.endpoint(scope, receive, send, session)
+                await site.endpoint(scope, receive, with_new_nonce(scope, send), session)
         except AuditUnavailable as error:
             refusal = site.entrance.challenges.unavailable(error)
             await respond(send, refusal.status, refusal.headers, refusal.body)
         finally:
             request_id.reset(context)
-
-    async def _publish(self, document: bytes, scope: Scope, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await respond(send, 405, [(b"allow", b"GET, HEAD")], b"")
-            return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(document)),
-            (b"cache-control", b"max-age=300"),
-            (b"access-control-allow-origin", b"*"),
-        ]
-        await respond(send, 200, headers, document if scope["method"] == "GET" else b"")
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -115,3 +113,9 @@ class Door:
 def _told(error: Exception) -> str:
     """What the host may print: the text of a foreign exception may hold anything."""
     return error.message if isinstance(error, ActasError) else type(error).__name__
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    """The path as the host has it, and as it is below where this is mounted (ASGI: the first begins with the mount)."""
+    path, mounted = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path, path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path

@@ -3,11 +3,19 @@
 from collections.abc import Awaitable, Callable
 
 from actas.core import Audit, AuthenticationError, AuthenticationUnavailable, Session, SessionRejected
-from actas.mcp.arrivals import record_failure, record_session
-from actas.mcp.asgi import Receive, Scope, Send
-from actas.mcp.challenge import Challenges, Refusal
-from actas.mcp.credentials import bearer_token
+from actas.mcp.arrivals import record_failure, record_misuse, record_session
+from actas.mcp.asgi import Message, Receive, Scope, Send
+from actas.mcp.challenge import NONCE_HEADER, Challenges, Refusal
+from actas.mcp.credentials import Credentials, credentials, proofs, token68
+from actas.mcp.peer import Peers
 from actas.oauth.authentication import Authenticator
+from actas.oauth.binding import BindingChecker, Presentation
+
+_MOST_ADMITTED = 10_000
+"""Sessions of bound tokens that are known to have been recorded."""
+
+_NONCE = "actas.dpop_nonce"
+"""Key in the ASGI scope: a new nonce for a client whose old one runs out."""
 
 Endpoint = Callable[[Scope, Receive, Send, Session], Awaitable[None]]
 """What lies behind the entrance; gets the caller besides."""
@@ -18,33 +26,95 @@ class Entrance:
 
     Args:
         authenticator: verifies tokens.
+        binding: holds tokens to what they are bound to.
+        peers: who is on the other end of a connection.
         challenges: makes the refusals.
         audit: where the minutes go.
     """
 
-    def __init__(self, authenticator: Authenticator, challenges: Challenges, audit: Audit) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        binding: BindingChecker,
+        peers: Peers,
+        challenges: Challenges,
+        audit: Audit,
+    ) -> None:
         self._authenticator = authenticator
+        self._binding = binding
+        self._peers = peers
         self.challenges = challenges
         self._audit = audit
+        self._admitted: dict[str, None] = {}
 
     async def identify(self, scope: Scope) -> Session | Refusal:
         """The caller's session, or what to answer instead."""
+        dpop = False
+        session: Session | None = None
         try:
-            token = bearer_token(scope["headers"])
-            if token is None:
-                await record_failure(self._audit, "missing_token", "no bearer token")
+            given = credentials(scope["headers"])
+            if given is None:
+                await record_failure(self._audit, "missing_token", "no token", address=self._address(scope))
                 return self.challenges.missing_token()
+            token, dpop = given
             known = self._authenticator.cached(token)
-            session = known or await self._authenticator.authenticate(token.decode("ascii"))
+            session = known or await self._authenticator.authenticate(token68(token))
+            first = known is None
+            if dpop or not self._binding.is_free(session):
+                await self._check_binding(scope, given, session)
+                first = self._is_first(session)
         except AuthenticationUnavailable as error:
-            await record_failure(self._audit, error.code, error.detail, error.outcome)
+            await record_failure(self._audit, error.code, error.detail, error.outcome, address=self._address(scope))
             return self.challenges.unavailable(error)
         except AuthenticationError as error:
-            await record_failure(self._audit, error.code, error.detail)
-            return self.challenges.invalid_token(error)
-        if known is None or session.rejected:
-            await record_session(self._audit, session)
+            await self._record_refusal(scope, error, session)
+            return self.challenges.invalid_token(error, dpop=dpop)
+        if first or session.rejected:
+            await record_session(self._audit, session, address=self._address(scope))
         if session.rejected:
             rejection = SessionRejected(detail=session.rejection_reason)
             return self.challenges.rejected(rejection)
         return session
+
+    async def _check_binding(self, scope: Scope, given: Credentials, session: Session) -> None:
+        token, dpop = given
+        presented = Presentation(
+            token=token,
+            method=scope["method"],
+            proofs=proofs(scope["headers"]) if dpop else None,
+            certificate=self._peers.of(scope).certificate,
+        )
+        scope[_NONCE] = await self._binding.check(session, presented)
+
+    def _is_first(self, session: Session) -> bool:
+        """Whether ``session`` is admitted for the first time: its token may have been seen before, without a proof."""
+        if session.session_id in self._admitted:
+            return False
+        if len(self._admitted) >= _MOST_ADMITTED:
+            del self._admitted[next(iter(self._admitted))]
+        self._admitted[session.session_id] = None
+        return True
+
+    async def _record_refusal(self, scope: Scope, error: AuthenticationError, session: Session | None) -> None:
+        address = self._address(scope)
+        if session is None:
+            await record_failure(self._audit, error.code, error.detail, address=address)
+        else:
+            await record_misuse(self._audit, session, error, address=address)
+
+    def _address(self, scope: Scope) -> str:
+        return self._peers.of(scope).address
+
+
+def with_new_nonce(scope: Scope, send: Send) -> Send:
+    """``send``, which also gives the client its new nonce, where :meth:`Entrance.identify` found that it needs one."""
+    nonce: str | None = scope.get(_NONCE)
+    if nonce is None:
+        return send
+
+    async def send_with_nonce(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (NONCE_HEADER, nonce.encode())]}
+        await send(message)
+
+    return send_with_nonce

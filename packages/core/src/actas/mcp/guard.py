@@ -29,14 +29,13 @@ from actas.core.authorization import entitled, hidden_because
 from actas.core.errors import places
 from actas.core.pipeline import current_request
 from actas.mcp.encoding import encode
+from actas.mcp.prompt_guard import PromptGuard
+from actas.mcp.receipts import proof
+from actas.mcp.resource_guard import ResourceGuard
 from actas.mcp.schema import check_declaration, json_schema
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
-
-RECEIPT_KEY = "actas/receipt"
-REQUEST_KEY = "actas/requestId"
-"""Keys in a result's ``_meta``: whom the downstream saw, and what to quote to an operator."""
 
 _MOST_VIEWS = 512
 """Views, and ways to one, that are remembered."""
@@ -80,6 +79,8 @@ class Guard:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.resources = ResourceGuard(pipeline)
+        self.prompts = PromptGuard(pipeline)
         self._tools: dict[str, Tool] = {}
         self._asked = bool(pipeline.authority.authorizers)
         """Whether what a session sees is more than a look-up."""
@@ -116,14 +117,15 @@ class Guard:
         return self._tools
 
     def scopes(self) -> list[str]:
-        """All scopes that any tool asks for, sorted: for the resource's metadata."""
-        return sorted({scope for tool in self._tools.values() for scope in tool.action.scopes})
+        """All scopes that any tool, resource or prompt asks for, sorted: for the resource's metadata."""
+        tools = {scope for tool in self._tools.values() for scope in tool.action.scopes}
+        return sorted(tools | self.resources.scopes() | self.prompts.scopes())
 
     def first_scopes(self) -> list[str]:
         """What a client should ask for at first, sorted: the scopes that reading needs, for it can step up to the
         rest (MCP, Scope Minimization). All of them where reading needs none."""
         reading = {s for tool in self._tools.values() if tool.action.effect is Effect.READ for s in tool.action.scopes}
-        return sorted(reading) or self.scopes()
+        return sorted(reading | self.resources.scopes() | self.prompts.scopes()) or self.scopes()
 
     async def hidden(self, session: Session) -> Mapping[str, str | None]:
         """Why each tool is hidden from ``session``, None where it is not: for the operator."""
@@ -224,17 +226,16 @@ def succeeded(result: DelegationResult) -> dict[str, Any]:
     Raises:
         ValueError: the data or the receipt is not JSON.
     """
-    data, receipt = result.data, result.receipt
+    data = result.data
     # The SDK goes as deep as orjson does, and counts what the answer wraps the data in: leave room for that.
     encoded = encode([[[data]]])[3:-3]
-    shown = {"identity": receipt.identity, "method": receipt.method, "details": dict(receipt.details)}
     structured = encoded if isinstance(data, dict) else b'{"result":' + encoded + b"}"
     return {
         "content": [{"type": "text", "text": data if isinstance(data, str) else encoded.decode()}],
         "structuredContent": orjson.Fragment(structured),
         "isError": False,
         "resultType": "complete",
-        "_meta": {RECEIPT_KEY: orjson.Fragment(encode(shown)), REQUEST_KEY: current_request()},
+        "_meta": proof(result.receipt),
     }
 
 

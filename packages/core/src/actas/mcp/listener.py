@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -110,6 +111,7 @@ class Listener:
         longest_token: in bytes; headers may be longer by :data:`~actas.mcp.connection.HEAD_BYTES`.
         seconds: that running requests get to finish, when it stops.
         cut_off: ends those that did not; each must answer at once.
+        tls: None speaks plain HTTP.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Listener:
         longest_token: Callable[[], int],
         seconds: Callable[[], float],
         cut_off: Callable[[], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.port: int = listening.getsockname()[1]
         self._socket = listening
@@ -138,6 +141,7 @@ class Listener:
             date_header=False,
             proxy_headers=False,
             lifespan="off",
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
             timeout_keep_alive=cast("int", KEEP_ALIVE_SECONDS),  # uvicorn hands it to call_later, as it is
         )
         self._server = _Server(config, seconds=seconds, cut_off=cut_off)

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
 """Seconds between two looks at the files. A change counts when two looks find the same: one may see half a file."""
 
-_FIXED = ("host", "port", "path", "resource")
-"""Of ``mcp``: what the sockets and the metadata were made from."""
+_FIXED = ("host", "port", "path", "resource", "tls")
+"""Of ``mcp``: what the sockets and the metadata were made from. The server's certificate is read anew."""
 
 
 def refuse_what_is_fixed(old: Settings, new: Settings) -> None:
@@ -58,6 +58,8 @@ class Watch:
         self._path = path
         self._changed = changed
         self._when = when
+        self._content: bytes | None = None
+        self._secrets: list[Path] = []
         self._known = self._look()
 
     async def run(self) -> None:
@@ -72,10 +74,12 @@ class Watch:
             before = now
 
     def _look(self) -> bytes:
-        digest = hashlib.sha256()
-        for file in (self._path, *self._secret_files()):
-            content = _content(file)
-            digest.update(b"-" if content is None else b"+" + hashlib.sha256(content).digest())
+        content = _content(self._path)
+        if content != self._content or content is None:
+            self._content, self._secrets = content, self._secret_files()
+        digest = hashlib.sha256(_mark(content))
+        for file in self._secrets:
+            digest.update(_mark(_content(file)))
         return digest.digest()
 
     def _secret_files(self) -> list[Path]:
@@ -112,3 +116,8 @@ def _content(file: Path) -> bytes | None:
             return stream.read(MAX_BYTES + 1)
     except (OSError, ValueError):
         return None
+
+
+def _mark(content: bytes | None) -> bytes:
+    """What tells one content from another, and from none."""
+    return b"-" if content is None else b"+" + hashlib.sha256(content).digest()

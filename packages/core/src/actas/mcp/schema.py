@@ -36,16 +36,16 @@ _LONGEST_KEY = 64
 _ADAPTERS: dict[type[object], TypeAdapter[Any]] = {}  # Any: each class has its own
 
 
-def adapter(cls: type[object]) -> TypeAdapter[Any]:
+def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
     """The pydantic view of a dataclass: strict about keys, its docstrings as descriptions.
 
     Raises:
         TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
     """
+    if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
     if cls in _ADAPTERS:
         return _ADAPTERS[cls]
-    if not dataclasses.is_dataclass(cls):
-        raise TypeError(f"{cls.__name__} must be a dataclass")
     for each in _dataclasses_in(cls, set()):
         if "__pydantic_config__" not in vars(each):
             # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.

@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 
+from mcp.server.subscriptions import ResourceUpdated
+
 from actas.core import (
     AuditSink,
     AuditUnavailable,
@@ -18,16 +20,20 @@ from actas.core.errors import places
 from actas.core.latecomer import Latecomer
 from actas.core.secret import Secret
 from actas.mcp import assembly, stdio
+from actas.mcp.config_lines import located
 from actas.mcp.door import Door
 from actas.mcp.explanation import Arguments, explain
 from actas.mcp.listener import Listener, listen
 from actas.mcp.probes import Probes
+from actas.mcp.prompts import Prompt
 from actas.mcp.reload import Watch, record_refusal, refuse_what_is_fixed, succeeded
+from actas.mcp.resources import Resource
 from actas.mcp.settings import Settings
 from actas.mcp.signals import heard
 from actas.mcp.site import CoreContext, Site
 from actas.mcp.sites import Sites
 from actas.mcp.stdio import TokenSource
+from actas.mcp.tls import renew, server_context
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -59,7 +65,10 @@ class MCPOAuthServer:
         if isinstance(configuration, str | Path):  # before it is read: what changes meanwhile has changed
             self._watch = Watch(Path(configuration), self._wanted.set, when=lambda: self.settings.mcp.watch)
         self._sink = audit_sink
-        self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
+        with located(configuration):
+            self._sites = Sites(Site(assembly.configuration(configuration), audit_sink=audit_sink))
+        tls = self.settings.mcp.tls
+        self._tls = None if tls is None else server_context(tls)
         self._shared = DelegationRegistry()
         self._additions: list[Callable[[Site], None]] = []
         self._sealed = False
@@ -103,6 +112,22 @@ class MCPOAuthServer:
         """Add tools, before the server starts. Raises ConfigurationError where a name is taken."""
         added = list(tools)
         self._add(lambda site: site.guard.add(added))
+
+    def register_resource(self, resource: Resource) -> None:
+        """Add one resource, or a template of some, before the server starts.
+
+        Raises:
+            ConfigurationError: its URI or name is taken, or the server has been started.
+        """
+        self._add(lambda site: site.guard.resources.add([resource]))
+
+    def register_prompt(self, prompt: Prompt) -> None:
+        """Add one prompt, before the server starts. Raises ConfigurationError where its name is taken."""
+        self._add(lambda site: site.guard.prompts.add([prompt]))
+
+    async def resource_updated(self, uri: str) -> None:
+        """Tell everybody who listens to ``uri``, and may, that it has changed."""
+        await self._sites.current.guard.resources.bus.publish(ResourceUpdated(uri))
 
     async def tools_for(self, session: Session) -> list[str]:
         """The names of the tools that ``session`` sees, in their order."""
@@ -155,13 +180,14 @@ class MCPOAuthServer:
         async with self._reloading:
             if self._released or not self._sealed:
                 raise ConfigurationError("the server is not running")
+            source = self._source if configuration is None else configuration
             try:
-                site = await self._next_site(self._source if configuration is None else configuration)
+                with located(source):
+                    site = await self._next_site(source)
             except ConfigurationError as error:
                 await record_refusal(self._sites.current.context.audit, error)
                 raise
-            if configuration is not None:
-                self._source = configuration
+            self._source = source
             await self._sites.replace(site)
             logger.info("the new configuration serves")
 
@@ -178,6 +204,8 @@ class MCPOAuthServer:
             site.furnish(self._resource)
             await site.open()
             await site.refuse_to_be_worse(self._sites.current)
+            if self._tls is not None and made.settings.mcp.tls is not None:
+                renew(self._tls, made.settings.mcp.tls)
             await site.context.audit.record(succeeded())
             if self._released:
                 raise ConfigurationError("the server was stopped meanwhile")
@@ -211,7 +239,7 @@ class MCPOAuthServer:
         """Where the MCP endpoint listens. Raises RuntimeError where it does not."""
         if self._running is None:
             raise RuntimeError("the server is not running: call start() first")
-        return f"http://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
+        return f"{self.settings.mcp.scheme}://{assembly.bracketed(self.settings.mcp.host)}:{self._running.port}{self.settings.mcp.path}"
 
     async def start(self) -> None:
         """Listen, and return when requests are served.
@@ -232,6 +260,7 @@ class MCPOAuthServer:
                 longest_token=self._longest_token,
                 seconds=lambda: self.settings.mcp.drain_timeout,
                 cut_off=self._sites.cut_off,
+                tls=self._tls,
             )
             await self._running.start()
         except BaseException:
@@ -244,6 +273,7 @@ class MCPOAuthServer:
         running = self._running
         try:
             if running is not None:
+                self._sites.current.end_streams()
                 await running.stop()
         finally:
             self._running = None

@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
+from actas.core.secret import Secret
 from actas.http import HttpSettings
 from actas.oauth.exchange.settings import VaultSettings
-from actas.oauth.settings import RevocationSettings, TrustedIssuer
+from actas.oauth.settings import Binding, RevocationSettings, TrustedIssuer
+from actas.oauth.target import normal
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 """The characters of a URL (RFC 3986), percent-encoded where need be; it goes into headers as it is."""
 
@@ -20,6 +23,50 @@ PROBES = ("/livez", "/readyz")
 """Where orchestrators ask."""
 SECRETS_DIRECTORY = "/run/secrets"
 """Where container platforms mount secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """TLS of the server's own, 1.2 or newer, for where no proxy ends it."""
+
+    certificate: str
+    """PEM file of the server's certificate, followed by the intermediate ones."""
+    key: str
+    """PEM file of its private key, without a password; readable by this user alone."""
+    client_ca: str | None = None
+    """PEM file of the certificate authorities whose client certificates are accepted, for tokens that are bound to
+    one (RFC 8705). Clients without a certificate are served too. None: no client is asked for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """The proxies in front, and what to believe of what they say about the caller."""
+
+    trusted: list[str] = field(default_factory=list[str])
+    """Networks (`10.0.0.0/8`) or addresses from which nobody but your own proxies can connect. Headers about the
+    caller count from there, and from nowhere else."""
+    address_header: str = "x-forwarded-for"
+    """Where they put the caller's address: `x-forwarded-for` or `forwarded` (RFC 7239). Its right-most address that
+    is not `trusted` is the caller's. Name the one that they set themselves: anybody can send the other."""
+    certificate_header: str | None = None
+    """Where they put the client's certificate, having verified it: `client-cert` (RFC 9440),
+    `x-forwarded-client-cert` (Envoy's, with one element), or any other name for PEM with URL escapes (nginx's
+    `$ssl_client_escaped_cert`). They must remove such a header where a client sends it. None: they pass none on."""
+
+    def __post_init__(self) -> None:
+        for network in self.trusted:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"trusted: {error}") from None
+            if ipaddress.ip_network(network).prefixlen == 0:
+                raise ValueError(f"trusted: {network} would let anybody say who he is")
+        if self.address_header not in ("x-forwarded-for", "forwarded"):
+            raise ValueError("address_header must be x-forwarded-for or forwarded")
+        if self.certificate_header is not None and not _HEADER.fullmatch(self.certificate_header):
+            raise ValueError("certificate_header must be the name of a header")
+        if self.certificate_header is not None and not self.trusted:
+            raise ValueError("certificate_header counts only from trusted proxies: name them in trusted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +80,15 @@ class McpSettings:
     instructions: str | None = None
     """What a model should know before it uses the tools."""
     host: str = "127.0.0.1"
-    """The address to listen on. Put a TLS-terminating proxy in front of anything but loopback."""
+    """The address to listen on. Anything but loopback needs `tls`, or a TLS-terminating proxy in front."""
     port: int = 8080
     """The TCP port to listen on; 0 takes a free one."""
     path: str = "/mcp"
     """The path of the MCP endpoint."""
     resource: str | None = None
     """The URL by which clients reach the endpoint: the resource identifier of RFC 8707 and RFC 9728.
-    Needed unless `host` is loopback, where it is `http://host:port/path`. Never taken from a request."""
+    Needed unless `host` is loopback, where it is `http://host:port/path` (`https` with `tls`). Never taken from a
+    request. DPoP proofs must be made for this URL."""
     allowed_hosts: list[str] = field(default_factory=list[str])
     """Further `Host` header values to accept, besides those of `resource` and of the listening address."""
     allowed_origins: list[str] = field(default_factory=list[str])
@@ -55,13 +103,16 @@ class McpSettings:
     watch: bool = True
     """Whether a configuration file, and the secret files that it names, are read anew when they change. SIGHUP reads
     them anew in any case."""
+    tls: TlsSettings | None = None
+    """TLS of the server's own. None: it speaks plain HTTP, and TLS is the business of a proxy."""
+    proxies: ProxySettings = field(default_factory=ProxySettings)
+    """The proxies in front, and what to believe of what they say about the caller."""
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known") or self.path in PROBES:
-            raise ValueError(
-                "path must start with /, need no percent-encoding, lie outside /.well-known, and be none of "
-                + " and ".join(PROBES)
-            )
+        if not _PATH.fullmatch(self.path) or self.path.startswith("/.well-known"):
+            raise ValueError("path must start with /, lie outside /.well-known, and need no percent-encoding")
+        if self.path in PROBES:
+            raise ValueError(f"path must be none of {' and '.join(PROBES)}: orchestrators ask there")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if not all(self.allowed_hosts) or not all(self.allowed_origins):
@@ -76,11 +127,23 @@ class McpSettings:
             _check_resource(self.resource)
         elif not is_loopback(self.host):
             raise ValueError("resource is required where host is not loopback: the URL by which clients reach this")
+        if normal(self.resource_at(1)) is None:
+            raise ValueError("resource must be a URL whose host is a name or an address (RFC 3986 section 3.2.2)")
 
     def resource_at(self, port: int) -> str:
         """The resource identifier when listening on ``port``."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.resource or f"http://{host}:{port}{self.path}"
+        return self.resource or f"{self.scheme}://{host}:{port}{self.path}"
+
+    @property
+    def scheme(self) -> str:
+        """`https` where the server has TLS of its own."""
+        return "http" if self.tls is None else "https"
+
+    @property
+    def sees_certificates(self) -> bool:
+        """Whether a client's certificate can become known."""
+        return (self.tls is not None and self.tls.client_ca is not None) or self.proxies.certificate_header is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +160,22 @@ class AuditSettings:
     """When a line cannot be written: `refuse` the call, or carry it out and `alert` in the log."""
     settings: dict[str, object] = field(default_factory=dict[str, object])
     """The settings of a plug-in's audit sink."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpopSettings:
+    """How DPoP proofs are checked (RFC 9449). Which tokens need one, they and `security.binding` say."""
+
+    require_nonce: bool = False
+    """Refuse proofs without a nonce of this server's: they cannot be made in advance. Costs each client one more
+    request at the start, and another when it was silent for two minutes."""
+    nonce_secret: Secret | None = None
+    """What nonces are made with: at least 32 random characters, the same in all replicas so that one accepts the
+    other's. None: random, for this process alone."""
+
+    def __post_init__(self) -> None:
+        if self.nonce_secret is not None and len(self.nonce_secret.reveal()) < 32:
+            raise ValueError("nonce_secret must have at least 32 characters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +201,8 @@ class AuthSettings:
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000
     """How many verified tokens are remembered."""
+    dpop: DpopSettings = field(default_factory=DpopSettings)
+    """How DPoP proofs are checked."""
 
     def __post_init__(self) -> None:
         if not self.trusted_idps:
@@ -129,6 +210,8 @@ class AuthSettings:
         names = [issuer.name for issuer in self.trusted_idps]
         if len(set(names)) != len(names):
             raise ValueError("trusted_idps: two providers have the same name")
+        if sum(issuer.publish_metadata for issuer in self.trusted_idps) > 1:
+            raise ValueError("trusted_idps: publish_metadata can be set for one provider, there is one place for it")
         if not 0 <= self.token_cache_seconds <= 300:
             raise ValueError("token_cache_seconds must be between 0 and 300")
         if self.token_cache_entries < 1:
@@ -160,6 +243,14 @@ class Settings:
     """Plug-ins to load besides those that a module or the audit names: secret providers."""
     secrets_directory: str = SECRETS_DIRECTORY
     """Where `{"$secret": "NAME"}` looks for a file first."""
+
+    def __post_init__(self) -> None:
+        for issuer in self.auth.trusted_idps:
+            if issuer.security.binding is Binding.MTLS and not self.mcp.sees_certificates:
+                raise ValueError(
+                    f"auth.trusted_idps: {issuer.name} demands tokens that are bound to a certificate, and none can be"
+                    " seen: set mcp.tls.client_ca or mcp.proxies.certificate_header"
+                )
 
 
 def is_loopback(host: str) -> bool:

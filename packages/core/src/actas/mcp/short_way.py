@@ -19,8 +19,9 @@ from actas.core import InsufficientScope, Session
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
-from actas.mcp.endpoint import LIST_HINT, McpEndpoint
+from actas.mcp.endpoint import McpEndpoint
 from actas.mcp.guard import Guard, View
+from actas.mcp.handlers import LIST_HINT
 
 _MODERN: Final = b"2026-07-28"
 _HANDSHAKE: Final = frozenset({b"2025-03-26", b"2025-06-18", b"2025-11-25"})
@@ -104,7 +105,7 @@ class ShortWay:
         try:
             result = await self._guard.call(session, request.name, request.arguments)
         except InsufficientScope as error:
-            refusal = self._challenges.step_up(error)
+            refusal = self._challenges.step_up(error, session)
             await respond(send, refusal.status, refusal.headers, refusal.body)
             return
         await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))

@@ -5,11 +5,12 @@ requests, and closes the old one when the requests that it was serving have ende
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -33,12 +34,18 @@ from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
-from actas.mcp.metadata import metadata_document, metadata_url
+from actas.mcp.metadata import Document, metadata_document, metadata_url, publications
+from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
 from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
+from actas.oauth.binding import BindingChecker
+from actas.oauth.dpop import ProofVerifier
 from actas.oauth.exchange.exchanger import Exchanger
+from actas.oauth.publication import PassedOn
+from actas.oauth.replay import MemoryReplayStore, ReplayStore
+from actas.oauth.settings import Binding
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +76,11 @@ class Site:
         ConfigurationError: a part cannot be made. Nothing was started.
     """
 
+    binding: BindingChecker
     entrance: Entrance
     endpoint: Endpoint
     sdk: McpEndpoint
-    documents: Mapping[str, bytes]
+    publications: Mapping[str, Document]
     """What is published under ``/.well-known``, by path."""
 
     def __init__(self, made: Configuration, *, audit_sink: AuditSink | None = None) -> None:
@@ -101,6 +109,8 @@ class Site:
         self.guard = Guard(pipeline)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
+        self._used_proofs: ReplayStore = MemoryReplayStore(time.time)
+        self._nonces = assembly.nonces(auth.dpop)
         self._own = DelegationRegistry()
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
@@ -133,6 +143,9 @@ class Site:
     def inherit(self, predecessor: "Site") -> None:
         """Take over what must outlive a change of the configuration, before :meth:`open`."""
         self.context.authenticator.inherit(predecessor.context.authenticator)
+        self._used_proofs = predecessor._used_proofs
+        if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
+            self._nonces = predecessor._nonces
 
     async def refuse_to_be_worse(self, predecessor: "Site") -> None:
         """Raises ConfigurationError where a module that works there could not be started here."""
@@ -145,11 +158,19 @@ class Site:
                 [f"delegation.modules.{name}: its downstream does not answer with the new settings" for name in worse]
             )
 
-    def furnish(self, resource: str) -> None:
-        """Make what the door needs, when all tools are there. ``resource`` is how clients reach the endpoint."""
+    def furnish(self, resource: str, *, scopes: list[str] | None = None) -> None:
+        """Make what the door needs, when all tools are there.
+
+        Args:
+            resource: how clients reach the endpoint.
+            scopes: what clients ask for, where something else than our own endpoint is served.
+        """
         settings = self.settings.mcp
-        where, scopes = metadata_url(resource), self.guard.scopes()
-        challenges = Challenges(where, self.guard.first_scopes())
+        where, first = metadata_url(resource), self.guard.first_scopes() if scopes is None else scopes
+        scopes = self.guard.scopes() if scopes is None else scopes
+        issuers = self.settings.auth.trusted_idps
+        dpop_required = all(issuer.security.binding is Binding.DPOP for issuer in issuers)
+        challenges = Challenges(where, first, bearer=not dpop_required)
         hosts = assembly.allowed_hosts(settings, resource)
         self.sdk = McpEndpoint(
             name=settings.server_name,
@@ -167,10 +188,43 @@ class Site:
             if traced()
             else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
         )
-        self.entrance = Entrance(self.context.authenticator, challenges, self.context.audit)
-        issuers = [issuer.issuer for issuer in self.settings.auth.trusted_idps]
-        document = metadata_document(resource, settings.server_name, issuers, scopes)
-        self.documents = {urlsplit(where).path: orjson.dumps(document)}
+        proofs = ProofVerifier(
+            resource,
+            store=self._used_proofs,
+            nonces=self._nonces,
+            require_nonce=self.settings.auth.dpop.require_nonce,
+        )
+        self.binding = BindingChecker(issuers, proofs)
+        self.entrance = Entrance(
+            self.context.authenticator,
+            self.binding,
+            Peers(settings.proxies),
+            challenges,
+            self.context.audit,
+        )
+        document = metadata_document(
+            resource,
+            settings.server_name,
+            [issuer.issuer for issuer in issuers],
+            scopes,
+            dpop_required=dpop_required,
+            certificates=settings.sees_certificates,
+        )
+        passed_on = [PassedOn(self._http, issuer) for issuer in issuers if issuer.publish_metadata]
+        self.publications = publications(resource, orjson.dumps(document), passed_on[0].document if passed_on else None)
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Open inside. Raises ConfigurationError as :meth:`open` does."""
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    def end_streams(self) -> None:
+        """End the streams of events, which nothing else would end while their clients listen."""
+        self.sdk.end_streams()
 
     async def open(self) -> None:
         """Start authorisers and modules, fetch the keys, start the SDK. Where that fails, everything is released.
@@ -208,6 +262,7 @@ class Site:
 
     async def finish(self) -> None:
         """Let what runs end, for ``drain_timeout`` at most; then cut it off."""
+        self.end_streams()
         if not await self.in_flight.drained(self.settings.mcp.drain_timeout):
             self.in_flight.end()
             await self.in_flight.drained(_END_SECONDS)

@@ -33,7 +33,7 @@ from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.core.secret import Secret
 from actas.mcp.arrivals import record_failure, record_session
-from actas.mcp.endpoint import refusal_in, with_caller
+from actas.mcp.endpoint import with_caller
 from actas.mcp.inflight import CutOff
 from actas.mcp.site import Site
 from actas.mcp.stdin import standard_input
@@ -122,7 +122,7 @@ class Caller:
         authenticator = self._site.context.authenticator
         known = authenticator.cached(token.encode("ascii", "replace"))
         session = known or await authenticator.authenticate(token)
-        if "cnf" in session.claims:
+        if not self._site.binding.is_free(session):
             raise AuthenticationError(Reason.SENDER_CONSTRAINED)
         first = self._first
         if first is not None and (first.issuer, first.subject) != (session.issuer, session.subject):
@@ -148,14 +148,14 @@ class Caller:
             raise _told(error) from None
         except AuthenticationError as error:
             raise _told(error, self._source.renewal) from None
-        arrived, scope = with_caller(context, session)
+        site = self._site
+        arrived, exchange = with_caller(context, session, site.entrance.challenges, site.context.pipeline)
         try:
             return await call_next(arrived)
         except MCPError:
-            refusal = refusal_in(scope)
-            if refusal is None:
+            if exchange.error is None:
                 raise
-            raise _told(refusal) from None
+            raise _told(exchange.error) from None
 
 
 def _told(error: ActasError, message: str | None = None) -> MCPError:

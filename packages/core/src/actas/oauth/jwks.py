@@ -68,8 +68,8 @@ class PublicKeySet:
         return candidates[0] if len(candidates) == 1 else None
 
     def _add(self, entry: dict[str, object]) -> None:
-        key = _import(entry)
-        algorithms = _algorithms(entry, key) if key else frozenset[str]()
+        key = import_public(entry)
+        algorithms = fitting_algorithms(entry, key) if key else frozenset[str]()
         key_id = entry.get("kid")
         if key is None or not algorithms or not isinstance(key_id, str | None):
             return
@@ -80,7 +80,8 @@ class PublicKeySet:
                 self._by_id.setdefault((key_id, algorithm), key)
 
 
-def _import(entry: dict[str, object]) -> PublicKey | None:
+def import_public(entry: dict[str, object]) -> PublicKey | None:
+    """The key in a JWK (RFC 7517); None where it is of an unknown kind, weak, malformed, or not public alone."""
     kind = entry.get("kty")
     if not isinstance(kind, str) or kind not in _MEMBERS or not _PRIVATE_MEMBERS.isdisjoint(entry):
         return None
@@ -101,7 +102,8 @@ def _is_strong(modulus: str, exponent: str) -> bool:
     return n.bit_length() in _RSA_BITS and 2 < e < _MAX_EXPONENT
 
 
-def _algorithms(entry: dict[str, object], key: PublicKey) -> frozenset[str]:
+def fitting_algorithms(entry: dict[str, object], key: PublicKey) -> frozenset[str]:
+    """The signature algorithms that ``key`` may be used with, as its kind and its JWK say."""
     if entry.get("use", "sig") != "sig":
         return frozenset()
     operations = entry.get("key_ops", ["verify"])

@@ -81,7 +81,7 @@ def _seconds(until: object) -> float:
     except ValueError:
         moment = None
     seconds = moment.timestamp() if moment is not None and moment.tzinfo is not None else LATEST
-    return seconds if seconds < LATEST else float("inf")
+    return max(seconds, 0.0) if seconds < LATEST else float("inf")
 
 
 def format_line(entry: Revocation) -> bytes:

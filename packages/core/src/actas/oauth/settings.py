@@ -1,6 +1,7 @@
 """Whom to trust, and what to take from their tokens."""
 
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,19 @@ class ClaimMappings:
                 raise ValueError(f"{each.name} must name a claim, not be empty")
 
 
+class Binding(StrEnum):
+    """Whether tokens must be bound to whom they were issued to, so that a stolen one is worth nothing."""
+
+    OPTIONAL = "optional"
+    """A token that is bound is held to it; one that is not will do."""
+    DPOP = "dpop"
+    """Bound to a key of the client's (RFC 9449)."""
+    MTLS = "mtls"
+    """Bound to the client's TLS certificate (RFC 8705)."""
+    EITHER = "either"
+    """One of the two."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRules:
     """What a token must be like, beyond a good signature. `iss`, `aud`, `exp` and `sub` are always demanded."""
@@ -66,6 +80,9 @@ class TokenRules:
     `application/` before it. Add `JWT` for providers that send that, `none` for those that send no `typ`."""
     max_token_bytes: int = 16_384
     """Longest token that is looked at, in bytes, 256 to 1048576."""
+    binding: Binding = Binding.OPTIONAL
+    """Whether its tokens must be bound to the client that they were issued to: `dpop` (RFC 9449), `mtls` (RFC 8705),
+    `either`, or `optional`. A token that is bound is never accepted without its proof, whatever stands here."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.clock_tolerance <= 300:
@@ -180,6 +197,9 @@ class TrustedIssuer:
     attempts while the provider is out of reach."""
     keys_max_age: float = 86_400.0
     """Seconds for which the last good keys go on being trusted while the provider is out of reach."""
+    publish_metadata: bool = False
+    """Whether its metadata is passed on under this server's own `/.well-known/oauth-authorization-server`, where
+    clients of MCP revisions before 2025-06-18 look for it. At most one provider."""
 
     def __post_init__(self) -> None:
         if not self.name or not self.issuer:
@@ -189,6 +209,10 @@ class TrustedIssuer:
         self._check_algorithms()
         if self.discovery_url is None and self.jwks_uri is None and not _is_url(self.issuer):
             raise ValueError("issuer is not a URL, so its keys cannot be found: set jwks_uri or discovery_url")
+        if self.publish_metadata and self.discovery_url is None and not _is_url(self.issuer):
+            raise ValueError(
+                "publish_metadata: issuer is not a URL, so its metadata cannot be found: set discovery_url"
+            )
         for name in ("discovery_url", "jwks_uri"):
             url = getattr(self, name)
             if url is not None and not _is_url(url):

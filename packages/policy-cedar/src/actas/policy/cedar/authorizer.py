@@ -5,14 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from actas.core.models import Decision, Question
-from actas.policy.cedar.engine import Answer, Json, evaluate
+from cedarpy import Entities
+
+from actas.core.models import Decision, Question, Session
+from actas.policy.cedar.engine import Answer, entities_of, evaluate
 from actas.policy.cedar.entities import Untellable, principal, request, resource
 from actas.policy.cedar.policies import Policies
 
 _FAILED = re.compile(r"policy `(\w+)`")
 _WHY = re.compile(r"does not have the attribute `[^`]*`|expected [\w ]+, got [\w ]+")
 """What may be repeated of the engine's message: the rest can hold values."""
+
+_MOST_PRINCIPALS = 1024
+"""Sessions that are kept as the engine knows them."""
 
 
 class CedarAuthorizer:
@@ -26,6 +31,7 @@ class CedarAuthorizer:
     def __init__(self, policies: Policies, *, clock: Callable[[], float] = time.time) -> None:
         self._policies = policies
         self._clock = clock
+        self._principals: dict[int, tuple[Session, Entities]] = {}
 
     async def initialize(self) -> None:
         """Nothing: the policies were read when this was made."""
@@ -43,11 +49,24 @@ class CedarAuthorizer:
     def _decide(self, questions: list[Question]) -> list[Decision]:
         now = self._clock()
         try:
-            requests = [request(question, now) for question in questions]
-            entities: list[Json] = [principal(questions[0].session), *(resource(question) for question in questions)]
+            known = entities_of([resource(each) for each in questions], self._principal(questions[0].session))
+            requests = [request(each, now) for each in questions]
         except Untellable as error:
             return [Decision.refuse(f"Cedar cannot be told of it: {error}")] * len(questions)
-        return [self._decision(answer) for answer in evaluate(requests, self._policies.parsed, entities)]
+        except ValueError:  # the engine's own, whose text may hold what it could not read
+            return [Decision.refuse("the engine did not understand the session")] * len(questions)
+        return [self._decision(answer) for answer in evaluate(requests, self._policies.parsed, known)]
+
+    def _principal(self, session: Session) -> Entities:
+        """Parsing it is half the cost of a decision, and a session makes many."""
+        kept = self._principals.get(id(session))
+        if kept is not None and kept[0] is session:
+            return kept[1]
+        made = entities_of([principal(session)])
+        if len(self._principals) >= _MOST_PRINCIPALS:
+            del self._principals[next(iter(self._principals))]
+        self._principals[id(session)] = (session, made)
+        return made
 
     def _decision(self, answer: Answer) -> Decision:
         if answer.errors:

@@ -1,5 +1,6 @@
 """The engine, kept behind one file: Cedar, through cedarpy, in this process."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +21,15 @@ class Answer:
     """Messages of policies that could not be evaluated, or of a request that could not be read."""
 
 
-def evaluate(requests: list[Json], policies: cedarpy.PolicySet, entities: list[Json]) -> list[Answer]:
+def entities_of(entities: list[Json], base: cedarpy.Entities | None = None) -> cedarpy.Entities:
+    """What the engine knows, parsed; ``base`` and these. Raises ValueError, whose text may hold anything."""
+    text = json.dumps(entities)
+    if base is None:
+        return cedarpy.Entities.from_json_str(text)  # pyright: ignore[reportUnknownMemberType] -- its schema is a bare dict
+    return base.with_added_json_str(text)  # pyright: ignore[reportUnknownMemberType] -- likewise
+
+
+def evaluate(requests: list[Json], policies: cedarpy.PolicySet, entities: cedarpy.Entities) -> list[Answer]:
     """Put all ``requests`` to the engine; one answer each, in their order."""
     results = cedarpy.is_authorized_batch(requests, policies, entities)  # pyright: ignore[reportUnknownMemberType] -- its dicts are bare
     return [_answer(result) for result in results]

@@ -18,6 +18,8 @@ LIST, CALL = "list", "call"
 
 _RESERVED = frozenset({"__entity", "__extn", "__expr"})
 _DEEPEST = 32
+_MOST_PARTS = 2_000
+"""Values of one record at any depth. Cedar takes 3 µs for each, and everybody waits."""
 _LONG = 2**63
 
 
@@ -82,32 +84,42 @@ def request(question: Question, now: float) -> Json:
     }
 
 
-def told(value: object, depth: int = 0) -> object:
+def told(value: object) -> object:
     """``value`` as Cedar's JSON: what is None is left out, numbers that are no 64-bit integers become their text.
 
     Raises:
-        Untellable: it is nested too deeply, or has a name that means something else to Cedar.
+        Untellable: it is nested too deeply or has too many parts, or a name in it means something else to Cedar.
     """
-    if depth > _DEEPEST:
-        raise Untellable(f"nested more than {_DEEPEST} deep")
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str | bool):
-        return value
-    if isinstance(value, int):
-        return value if -_LONG <= value < _LONG else str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return _record(cast("Mapping[object, object]", value), depth)
-    if isinstance(value, list | tuple | set | frozenset):
-        items = cast("list[object]", value)
-        return [told(item, depth + 1) for item in items if item is not None]
-    return str(value)
+    return _Telling().tell(value, 0)
 
 
-def _record(value: Mapping[object, object], depth: int) -> Json:
-    record = {str(key): told(item, depth + 1) for key, item in value.items() if item is not None}
-    if not _RESERVED.isdisjoint(record):
-        raise Untellable("a name in it is reserved: __entity, __extn or __expr")
-    return record
+class _Telling:
+    """One value on its way; counts its parts."""
+
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def tell(self, value: object, depth: int) -> object:
+        self._parts += 1
+        if depth > _DEEPEST or self._parts > _MOST_PARTS:
+            raise Untellable(f"nested more than {_DEEPEST} deep, or of more than {_MOST_PARTS} parts")
+        if isinstance(value, Enum):
+            value = value.value
+        if isinstance(value, str | bool):
+            return value
+        if isinstance(value, int):
+            return value if -_LONG <= value < _LONG else str(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        if isinstance(value, Mapping):
+            return self._record(cast("Mapping[object, object]", value), depth)
+        if isinstance(value, list | tuple | set | frozenset):
+            items = cast("list[object]", value)
+            return [self.tell(item, depth + 1) for item in items if item is not None]
+        return str(value)
+
+    def _record(self, value: Mapping[object, object], depth: int) -> Json:
+        record = {str(key): self.tell(item, depth + 1) for key, item in value.items() if item is not None}
+        if not _RESERVED.isdisjoint(record):
+            raise Untellable("a name in it is reserved: __entity, __extn or __expr")
+        return record

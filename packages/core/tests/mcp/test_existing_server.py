@@ -1,0 +1,465 @@
+"""The door before an MCPServer that is there already: unmodified client and raw HTTP, both wires, JSON and streams."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+import mcp_types as types
+import pytest
+from mcp.client.client import Client
+from mcp.client.subscriptions import ResourceUpdated
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.exceptions import MCPError
+
+from actas.core import Authorization, ConfigurationError, MemorySink, Outcome
+from actas.mcp import Policy, ProtectedServer, Rule, current_session, step_up
+from actas.testing.idp import IdentityProvider
+
+from .conftest import HANDSHAKE, MODERN, ROLES, Mode, settings_for
+from .serving import Served, message_of, serving
+from .test_tokens import challenge_of
+
+pytestmark = pytest.mark.anyio
+
+WIRES = pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
+MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
+FORMS = pytest.mark.parametrize("form", ["json", "stream", "stateful"])
+
+POLICY = Policy(
+    tools={
+        "report-secret": Rule(permission="toy:break"),
+        "report-*": Rule(permission="toy:use"),
+        "write": Rule(permission="toy:use", scopes=frozenset({"toy.read", "toy.extra"})),
+    },
+    resources={
+        "notes://secret": Rule(permission="toy:break"),
+        "notes://scoped": Rule(permission="toy:use", scopes=frozenset({"toy.read", "toy.extra"})),
+        "notes://*": Rule(permission="toy:use"),
+    },
+    prompts={
+        "prompt-secret": Rule(permission="toy:break"),
+        "prompt-scoped": Rule(permission="toy:use", scopes=frozenset({"toy.read", "toy.extra"})),
+        "prompt-*": Rule(permission="toy:use"),
+    },
+)
+SCOPES = "toy.extra toy.read"
+
+
+def existing() -> MCPServer[Any]:
+    """A server that was written without us."""
+    server = MCPServer("existing")
+
+    @server.tool(name="report-whoami")
+    async def whoami(ctx: Context) -> str:
+        return current_session(ctx).username
+
+    @server.tool(name="report-progress")
+    async def progress(ctx: Context) -> str:
+        await ctx.report_progress(1, 2, "half")
+        return "done"
+
+    @server.tool(name="report-late")
+    async def late(ctx: Context, after: bool = False) -> str:
+        if after:
+            await ctx.report_progress(1, 2, "half")
+            await asyncio.sleep(0.3)  # until it is out
+        with step_up():
+            Authorization(current_session(ctx)).require_all_scopes({"toy.read", "toy.extra"})
+        return "done"
+
+    @server.tool(name="report-fail")
+    async def fail() -> str:
+        raise RuntimeError("password=hunter2")
+
+    @server.tool(name="report-secret")
+    async def secret(number: int) -> str:
+        return "secret"
+
+    @server.tool(name="write")
+    async def write(text: str) -> str:
+        return text
+
+    @server.tool(name="forgotten")
+    async def forgotten() -> str:
+        return "no rule"
+
+    @server.resource("notes://open")
+    async def opened() -> str:
+        return "open"
+
+    @server.resource("notes://secret")
+    async def secret_note() -> str:
+        return "secret"
+
+    @server.resource("notes://scoped")
+    async def scoped_note() -> str:
+        return "scoped"
+
+    @server.resource("notes://by/{name}")
+    async def note(name: str, ctx: Context) -> str:
+        return f"{name} for {current_session(ctx).username}"
+
+    @server.resource("other://thing")
+    async def other() -> str:
+        return "no rule"
+
+    for name in ("prompt-open", "prompt-secret", "prompt-scoped", "forgotten"):
+        server.prompt(name=name)(lambda: "hello")
+
+    @server.completion()
+    async def complete(ref: Any, argument: Any, context: Any) -> types.Completion:
+        return types.Completion(values=["one"])
+
+    return server
+
+
+Protect = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture
+def protect(idp: IdentityProvider, sink: MemorySink) -> Protect:
+    @asynccontextmanager
+    async def protect(
+        form: str = "json", server: Any = None, policy: Policy = POLICY, **options: Any
+    ) -> AsyncIterator[Served]:
+        def made(port: int) -> ProtectedServer:
+            settings = settings_for(idp.trusted(role_mappings=ROLES), resource=f"http://127.0.0.1:{port}/mcp")
+            return ProtectedServer(
+                existing() if server is None else server,
+                settings,
+                policy,
+                json_response=form == "json",
+                stateless=form != "stateful",
+                audit_sink=sink,
+                **options,
+            )
+
+        async with serving(made) as served:
+            yield served
+
+    return protect
+
+
+async def ask(
+    served: Served, token: str | None, method: str, params: dict[str, object], *, version: str, form: str, **more: Any
+) -> httpx2.Response:
+    """One request as a client of this form would send it."""
+    headers: dict[str, str] = dict(more.get("headers", {}))
+    if version == HANDSHAKE and form == "stateful":
+        start = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        opened = await served.post(token, "initialize", start, version=version)
+        headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        sent = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", **headers}
+        done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        assert (await served.http.post(served.url, headers=sent, json=done)).status_code == 202
+    if version == MODERN and "uri" in params:
+        headers["mcp-name"] = str(params["uri"])
+    return await served.post(token, method, params, version=version, headers=headers)
+
+
+@FORMS
+@MODES
+async def test_the_unmodified_client_lists_and_uses_what_it_may(
+    protect: Protect, idp: IdentityProvider, mode: Mode, form: str
+) -> None:
+    async with protect(form) as served, served.client(idp.issue("alice"), mode) as client:
+        tools = [tool.name for tool in (await client.list_tools()).tools]
+        assert tools == ["report-whoami", "report-progress", "report-late", "report-fail", "write"]
+        assert [each.uri for each in (await client.list_resources()).resources] == ["notes://open", "notes://scoped"]
+        templates = (await client.list_resource_templates()).resource_templates
+        assert [each.uri_template for each in templates] == ["notes://by/{name}"]
+        assert [each.name for each in (await client.list_prompts()).prompts] == ["prompt-open", "prompt-scoped"]
+        assert (await client.call_tool("report-whoami", {})).structured_content == {"result": "alice"}
+        read = await client.read_resource("notes://by/ada")
+        assert read.contents[0].text == "ada for alice"  # type: ignore[union-attr]  # text, as asserted
+        assert (await client.get_prompt("prompt-open")).messages[0].content.text == "hello"  # type: ignore[union-attr]
+        ref = types.PromptReference(type="ref/prompt", name="prompt-open")
+        assert (await client.complete(ref, {"name": "x", "value": ""})).completion.values == ["one"]
+
+
+@pytest.mark.parametrize("form", ["stream", "stateful"])
+@MODES
+async def test_progress_is_streamed_through_unharmed(
+    protect: Protect, idp: IdentityProvider, mode: Mode, form: str
+) -> None:
+    seen: list[float] = []
+
+    async def progressed(progress: float, total: float | None, message: str | None) -> None:
+        seen.append(progress)
+
+    async with protect(form) as served, served.client(idp.issue("alice"), mode) as client:
+        result = await client.call_tool("report-progress", {}, progress_callback=progressed)
+    assert result.structured_content == {"result": "done"}
+    assert seen == [1]
+
+
+ASKED: list[tuple[str, dict[str, object], dict[str, object], dict[str, object]]] = [
+    (
+        "tools/call",
+        {"name": "report-secret", "arguments": {"number": "x"}},
+        {"name": "report-absent", "arguments": {"number": "x"}},
+        {"name": "forgotten", "arguments": {}},
+    ),
+    ("resources/read", {"uri": "notes://secret"}, {"uri": "notes://absent"}, {"uri": "other://thing"}),
+    ("resources/read", {"uri": "notes://%73ecret"}, {"uri": "notes://%61bsent"}, {"uri": "notes://by/../secret"}),
+    ("prompts/get", {"name": "prompt-secret"}, {"name": "prompt-absent"}, {"name": "forgotten"}),
+    *(
+        ("completion/complete", *({"ref": ref, "argument": {"name": "a", "value": ""}} for ref in refs))
+        for refs in (
+            [{"type": "ref/prompt", "name": name} for name in ("prompt-secret", "prompt-absent", "forgotten")],
+            [{"type": "ref/resource", "uri": uri} for uri in ("notes://secret", "notes://absent{x}", "other://thing")],
+        )
+    ),
+]
+
+
+def told(response: httpx2.Response, params: dict[str, object]) -> tuple[int, list[tuple[str, str]], str]:
+    """All of an answer, but what was asked for and what differs by nature."""
+    ref = params.get("ref", params)
+    asked = str(ref.get("uri", ref.get("name")))  # type: ignore[union-attr]  # both are JSON objects
+    varies = ("content-length", "date", "mcp-session-id")
+    headers = sorted((name, value) for name, value in response.headers.items() if name not in varies)
+    return response.status_code, headers, response.text.replace(asked, "ASKED")
+
+
+@FORMS
+@WIRES
+@pytest.mark.parametrize(("method", "hidden", "absent", "unruled"), ASKED)
+async def test_what_is_hidden_answers_to_the_byte_like_what_is_absent(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink, method: str, hidden: dict[str, object],
+    absent: dict[str, object], unruled: dict[str, object], version: str, form: str,
+) -> None:  # fmt: skip
+    token = idp.issue("alice")
+    async with protect(form) as served:
+        answers = []
+        for params in (hidden, absent, unruled):
+            for headers in ({}, {"mcp-param-number": "5"}):
+                sent = await ask(served, token, method, params, version=version, form=form, headers=headers)
+                answers.append(told(sent, params))
+    assert len({repr(answer) for answer in answers}) == 1
+    assert "nknown" in answers[0][2]
+    codes = [event.code for event in sink.entries(outcome=Outcome.REFUSED)]
+    assert len(codes) == 6 and set(codes) <= {"permission_denied", "unknown_action"}
+
+
+NEEDS_SCOPES: list[tuple[str, dict[str, object]]] = [
+    ("tools/call", {"name": "write", "arguments": {"text": 5}}),
+    ("tools/call", {"name": "report-late", "arguments": {}}),
+    ("resources/read", {"uri": "notes://scoped"}),
+    ("prompts/get", {"name": "prompt-scoped"}),
+    ("completion/complete", {"ref": {"type": "ref/prompt", "name": "prompt-scoped"},
+                             "argument": {"name": "a", "value": ""}}),
+]  # fmt: skip
+
+
+@FORMS
+@WIRES
+@pytest.mark.parametrize(("method", "params"), NEEDS_SCOPES)
+async def test_a_missing_scope_is_an_http_403_that_names_all_of_them(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink, method: str, params: dict[str, object], version: str,
+    form: str,
+) -> None:  # fmt: skip
+    async with protect(form) as served:
+        response = await ask(served, idp.issue("alice"), method, params, version=version, form=form)
+        assert response.status_code == 403
+        challenge = challenge_of(response)
+        assert (challenge["error"], challenge["scope"]) == ("insufficient_scope", SCOPES)
+        assert challenge["resource_metadata"] == f"{served.origin}/.well-known/oauth-protected-resource/mcp"
+        assert sink.entries()[-1].code == "insufficient_scope"
+        token = idp.issue("alice", scopes=SCOPES.split())
+        if params.get("arguments") != {"text": 5}:
+            stepped = await ask(served, token, method, params, version=version, form=form)
+            assert stepped.status_code == 200 and "result" in message_of(stepped)
+
+
+@pytest.mark.parametrize("form", ["stream", "stateful"])
+@WIRES
+async def test_once_a_tool_has_sent_something_a_missing_scope_is_an_error_in_the_stream(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink, version: str, form: str
+) -> None:
+    params: dict[str, object] = {"name": "report-late", "arguments": {"after": True}, "_meta": {"progressToken": 1}}
+    async with protect(form) as served:
+        headers = {"mcp-name": "report-late"} if version == MODERN else {}
+        if version == MODERN:
+            sent, body = _with_progress(params)
+            sent["authorization"] = f"Bearer {idp.issue('alice')}"
+            response = await served.http.post(served.url, headers={**sent, **headers}, json=body)
+        else:
+            response = await ask(served, idp.issue("alice"), "tools/call", params, version=version, form=form)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+    error = message_of(response)["error"]
+    assert error["data"] == {"error": "insufficient_scope", "scope": SCOPES}
+    assert sink.entries()[-1].code == "insufficient_scope"
+
+
+def _with_progress(params: dict[str, object]) -> tuple[dict[str, str], dict[str, Any]]:
+    from .conftest import request
+
+    headers, body = request("tools/call", params, MODERN)
+    body["params"]["_meta"]["progressToken"] = 1  # type: ignore[index]  # a JSON object
+    return headers, body
+
+
+@FORMS
+@WIRES
+async def test_a_caller_without_a_token_is_challenged_and_the_server_hears_nothing(
+    protect: Protect, version: str, form: str
+) -> None:
+    async with protect(form) as served:
+        for method in ("tools/list", "initialize", "no/such"):
+            response = await served.post(None, method, version=version)
+            assert response.status_code == 401
+            assert challenge_of(response)["scope"] == SCOPES
+            assert "error" not in challenge_of(response)
+        metadata = (await served.http.get(f"{served.origin}/.well-known/oauth-protected-resource/mcp")).json()
+        assert metadata["scopes_supported"] == SCOPES.split()
+        assert (await served.http.get(f"{served.origin}/elsewhere")).status_code == 404
+
+
+@FORMS
+@WIRES
+async def test_what_a_tool_raises_stays_an_error_of_that_server_and_is_in_the_minutes(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink, version: str, form: str
+) -> None:
+    params: dict[str, object] = {"name": "report-fail", "arguments": {}}
+    async with protect(form) as served:
+        response = await ask(served, idp.issue("alice"), "tools/call", params, version=version, form=form)
+    result = message_of(response)["result"]
+    assert result["isError"] and "hunter2" not in response.text
+    event = sink.entries()[-1]
+    assert (event.source, event.tool, event.code, event.outcome) == (
+        "tool", "report-fail", "server_failed", Outcome.FAILED
+    )  # fmt: skip
+
+
+@FORMS
+@WIRES
+async def test_every_call_is_in_the_minutes(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink, version: str, form: str
+) -> None:
+    asked: list[tuple[str, dict[str, object], str]] = [
+        ("tools/call", {"name": "report-whoami", "arguments": {}}, "tool"),
+        ("resources/read", {"uri": "notes://open"}, "resource"),
+        ("prompts/get", {"name": "prompt-open"}, "prompt"),
+    ]
+    async with protect(form) as served:
+        for method, params, _ in asked:
+            response = await ask(served, idp.issue("alice"), method, params, version=version, form=form)
+            assert response.status_code == 200, response.text
+    events = [event for event in sink.entries() if event.source != "auth"]
+    assert [(e.source, e.tool, e.subject, e.outcome) for e in events] == [
+        (source, params.get("name", params.get("uri")), "alice", Outcome.SUCCESS) for _, params, source in asked
+    ]
+    assert all(event.request_id for event in events)
+
+
+async def test_a_stream_of_events_says_nothing_of_what_is_hidden(protect: Protect, idp: IdentityProvider) -> None:
+    server = existing()
+
+    @server.tool(name="report-touch")
+    async def touch(uri: str, ctx: Context) -> str:
+        await ctx.notify_resource_updated(uri)
+        return "touched"
+
+    async with protect("stream", server) as served, served.client(idp.issue("alice")) as client:
+        wanted = ["notes://open", "notes://secret", "notes://absent", "other://thing"]
+        async with client.listen(resource_subscriptions=wanted) as subscription:
+            assert subscription.honored.resource_subscriptions == ["notes://open"]
+            await client.call_tool("report-touch", {"uri": "notes://secret"})
+            await client.call_tool("report-touch", {"uri": "notes://open"})
+            async for event in subscription:
+                assert event == ResourceUpdated("notes://open")
+                break
+
+
+@pytest.mark.parametrize("form", ["json", "stream"])
+async def test_listening_to_what_needs_a_scope_is_a_403(protect: Protect, idp: IdentityProvider, form: str) -> None:
+    async with protect(form) as served:
+        params = {"notifications": {"resourceSubscriptions": ["notes://scoped"]}}
+        response = await served.post(idp.issue("alice"), "subscriptions/listen", params)
+        assert (response.status_code, challenge_of(response)["scope"]) == (403, SCOPES)
+
+
+async def test_streams_end_with_the_token(protect: Protect, idp: IdentityProvider) -> None:
+    async with protect("stateful") as served:
+        token = idp.issue("alice", expires_in=-57)  # the tolerance for clocks is a minute
+        params = {"notifications": {"resourceSubscriptions": ["notes://open"]}}
+        async with asyncio.timeout(15):
+            response = await served.post(token, "subscriptions/listen", params)
+            assert message_of(response)["result"]["resultType"] == "complete"
+            start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            token = idp.issue("alice", expires_in=-57)
+            opened = await served.post(token, "initialize", start, version=HANDSHAKE)
+            headers = {"authorization": f"Bearer {token}", "accept": "text/event-stream"}
+            headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+            listened = await served.http.get(served.url, headers=headers)
+            assert (listened.status_code, listened.text) == (200, "")
+
+
+async def test_a_method_of_an_extension_is_not_there_without_a_rule(protect: Protect, idp: IdentityProvider) -> None:
+    def made() -> Server[Any]:
+        server: Server[Any] = Server("bare")
+
+        async def custom(ctx: Any, params: types.RequestParams) -> dict[str, object]:
+            return {"by": current_session(ctx.request).username}
+
+        server.add_request_handler("acme/report", types.RequestParams, custom)
+        return server
+
+    async with protect("json", made()) as served:
+        hidden = await served.post(idp.issue("alice"), "acme/report")
+        absent = await served.post(idp.issue("alice"), "acme/absent")
+        assert (hidden.status_code, hidden.text) == (404, absent.text.replace("absent", "report"))
+    policy = Policy(methods={"acme/report": Rule(permission="toy:use")})
+    async with protect("json", made(), policy) as served:
+        assert (await served.post(idp.issue("alice"), "acme/report")).json()["result"]["by"] == "alice"
+        assert (await served.post(idp.issue("guest"), "acme/report")).status_code == 404
+
+
+async def test_a_session_belongs_to_whom_it_was_opened_for(protect: Protect, idp: IdentityProvider) -> None:
+    async with protect("stateful") as served:
+        start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        opened = await served.post(idp.issue("alice"), "initialize", start, version=HANDSHAKE)
+        theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
+        response = await served.post(idp.issue("bob"), "tools/list", version=HANDSHAKE, headers=theirs)
+        assert response.status_code == 404
+
+
+async def test_the_server_serves_nobody_who_did_not_come_through_the_door(
+    idp: IdentityProvider, sink: MemorySink
+) -> None:
+    server = existing()
+    settings = settings_for(idp.trusted(role_mappings=ROLES), resource="https://mcp.test/mcp")
+    protected = ProtectedServer(server, settings, POLICY, audit_sink=sink)
+    with pytest.raises(ExceptionGroup) as raised:
+        async with Client(server) as client:
+            await client.list_tools()
+    assert raised.group_contains(MCPError, match="through its door")
+    with pytest.raises(ConfigurationError, match="a door already"):
+        ProtectedServer(server, settings, POLICY, audit_sink=sink)
+    async with protected._site.opened():
+        pass
+
+
+def test_a_pattern_that_can_never_be_reached_is_a_mistake() -> None:
+    rule = Rule(permission=None)
+    with pytest.raises(ConfigurationError, match=re.escape("policy.tools: 'admin-*' is never reached: '*' before it")):
+        Policy(tools={"*": rule, "admin-*": rule})
+    with pytest.raises(ConfigurationError, match="an empty pattern"):
+        Policy(prompts={"": rule})
+    assert Policy(tools={"admin-*": rule, "*": rule}).action("tool", "admin-x") is not None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [("a*c", "ac", True), ("a*c", "abc", True), ("a*c", "abcd", False), ("ab*ba", "aba", False), ("*", "", True),
+     ("a*b*c", "a1b2c", True), ("a*b*c", "acb", False), ("**", "x", True), ("a[b]", "ab", False)],
+)  # fmt: skip
+def test_a_star_stands_for_anything_and_nothing_else_does(pattern: str, name: str, fits: bool) -> None:
+    policy = Policy(tools={pattern: Rule(permission=None)})
+    assert (policy.action("tool", name) is not None) is fits
