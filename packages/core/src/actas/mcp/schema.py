@@ -33,7 +33,7 @@ _MOST_VALUES = 10_000
 
 _LONGEST_KEY = 64
 """Characters of one key that are repeated in a message."""
-_ADAPTERS: dict[type[object], TypeAdapter[Any]] = {}  # Any: each class has its own
+_ADAPTERS: dict[type[object] | JsonSchema, TypeAdapter[Any]] = {}  # Any: each class has its own
 
 
 def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
@@ -42,10 +42,10 @@ def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
     Raises:
         TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
     """
-    if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
-        raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
     if cls in _ADAPTERS:
         return _ADAPTERS[cls]
+    if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
     for each in _dataclasses_in(cls, set()):
         if "__pydantic_config__" not in vars(each):
             # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
