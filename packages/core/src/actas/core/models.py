@@ -69,6 +69,10 @@ class Session:
     session_id: str = field(default_factory=new_id, compare=False)
 
 
+SCOPE_KEY = "actas.session"
+"""Where an ASGI scope has the :class:`Session` that a service's own middleware made of the token it received."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A token for one downstream service: exchanged for the caller's own, and verified like any other."""

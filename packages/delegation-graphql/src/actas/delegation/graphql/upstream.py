@@ -1,0 +1,144 @@
+"""The way to the service: one address, one method, one header that says who asks."""
+
+import json
+from collections.abc import Mapping
+
+from graphql import GraphQLSchema, get_introspection_query
+
+from actas.core.errors import (
+    ActasError,
+    ConfigurationError,
+    CredentialRejected,
+    DelegationError,
+    DelegationTimeout,
+    DownstreamUnavailable,
+)
+from actas.core.models import Credential
+from actas.delegation.graphql import schemas
+from actas.delegation.graphql.failures import AnswerTooLarge, BadAnswer, ServiceBusy, ServiceRefused
+from actas.delegation.graphql.settings import GraphqlSettings
+from actas.http import HttpClient, HttpError, HttpResponse, HttpSettings, HttpTimeout, ResponseTooLarge
+
+_PROBE_SECONDS = 4.0
+_INTROSPECTION_SECONDS = 8.0
+_HEADERS = {
+    "content-type": "application/json",
+    "accept": "application/graphql-response+json, application/json;q=0.9",
+}
+_UNCERTAIN = " It is not known whether the change was made: look before you try again."
+
+
+class Upstream:
+    """The service at one address.
+
+    Raises:
+        ConfigurationError: the CA file cannot be read.
+    """
+
+    def __init__(self, settings: GraphqlSettings) -> None:
+        self._settings = settings
+        limits = settings.limits
+        self._client = HttpClient(self._http(limits.seconds, limits.response_bytes, limits.connections))
+        self._probe = HttpClient(self._http(_PROBE_SECONDS, 65_536, 1))
+        self._closed = False
+
+    async def post(
+        self, document: str, variables: Mapping[str, object], credential: Credential, *, changes: bool
+    ) -> HttpResponse:
+        """Send one operation, with ``credential`` as the one thing that says who asks.
+
+        Raises:
+            CredentialRejected: HTTP 401.
+            DelegationError: there is no answer that could be one of a GraphQL service.
+        """
+        if self._closed:
+            raise DownstreamUnavailable(detail="the module was destroyed")
+        headers = {**_HEADERS, "authorization": f"{credential.token_type} {credential.token.reveal()}"}
+        body = json.dumps({"query": document, "variables": variables}, ensure_ascii=False).encode()
+        try:
+            response = await self._client.request("POST", self._settings.url, headers=headers, content=body)
+        except HttpError as error:
+            raise _without_answer(error, changes=changes) from None
+        _check_status(response, changes=changes)
+        return response
+
+    async def introspect(self) -> GraphQLSchema:
+        """Ask for the schema, without any token.
+
+        Raises:
+            DownstreamUnavailable: the service does not answer.
+            ConfigurationError: it does not tell its schema.
+        """
+        client = HttpClient(self._http(_INTROSPECTION_SECONDS, schemas.MOST_BYTES, 1))
+        body = json.dumps({"query": get_introspection_query(descriptions=True)}).encode()
+        try:
+            response = await client.request("POST", self._settings.url, headers=_HEADERS, content=body)
+        except ResponseTooLarge:
+            raise ConfigurationError("schema_file: needed, as the service's schema is too large to ask for") from None
+        except HttpError as error:
+            raise DownstreamUnavailable(detail=error.detail) from None
+        finally:
+            await client.aclose()
+        if response.status >= 500:
+            raise DownstreamUnavailable(detail=f"status {response.status} when asked for the schema")
+        try:
+            return schemas.from_introspection(response.body)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"schema_file: needed, as the service does not tell its schema: status {response.status}, {error}"
+            ) from None
+
+    async def answers(self) -> bool:
+        """Whether somebody answers there, be it that nobody without a token is let in. Never raises."""
+        if self._closed:
+            return False
+        body = json.dumps({"query": "{ __typename }"}).encode()
+        try:
+            response = await self._probe.request("POST", self._settings.url, headers=_HEADERS, content=body)
+        except ActasError:
+            return False
+        return response.status < 500 and response.status != 404
+
+    async def aclose(self) -> None:
+        """Close all connections. May be called twice."""
+        self._closed = True
+        await self._client.aclose()
+        await self._probe.aclose()
+
+    def _http(self, seconds: float, size: int, connections: int) -> HttpSettings:
+        return HttpSettings(
+            connect_timeout=min(3.0, seconds),
+            total_timeout=seconds,
+            max_response_bytes=size,
+            max_connections=connections,
+            ca_file=self._settings.ca_file,
+            insecure_hosts=self._settings.insecure_hosts,
+        )
+
+
+def _without_answer(error: HttpError, *, changes: bool) -> DelegationError:
+    kind: type[DelegationError] = DownstreamUnavailable
+    if isinstance(error, ResponseTooLarge):
+        kind = AnswerTooLarge
+    elif isinstance(error, HttpTimeout):
+        kind = DelegationTimeout
+    return _failed(kind, error.detail, changes=changes)
+
+
+def _check_status(response: HttpResponse, *, changes: bool) -> None:
+    """Let through what may have a GraphQL answer in it: 200, and 400 and the like, as GraphQL over HTTP has it."""
+    status = response.status
+    if status == 401:
+        raise CredentialRejected(detail="the service answered 401")
+    if status == 403:
+        raise ServiceRefused(detail="the service answered 403")
+    if status == 429:
+        raise ServiceBusy(detail="the service answered 429")
+    if status >= 500:
+        raise _failed(DownstreamUnavailable, f"the service answered {status}", changes=changes)
+    if not (status == 200 or (400 <= status and status != 404)):
+        raise _failed(BadAnswer, f"the service answered {status}", changes=changes)
+
+
+def _failed(kind: type[DelegationError], detail: str | None, *, changes: bool) -> DelegationError:
+    return kind(kind.default_message + (_UNCERTAIN if changes else ""), detail=detail)
