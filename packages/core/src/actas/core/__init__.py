@@ -29,8 +29,10 @@ from actas.core.errors import (
     PluginError,
     PrincipalUnavailable,
     SecretError,
+    ServerBusy,
     SessionExpired,
     SessionRejected,
+    TooManyRequests,
     UnknownAction,
 )
 from actas.core.hookspecs import hookimpl
@@ -122,9 +124,11 @@ __all__ = [
     "Secret",
     "SecretError",
     "SecretProvider",
+    "ServerBusy",
     "Session",
     "SessionExpired",
     "SessionRejected",
+    "TooManyRequests",
     "UnknownAction",
     "hookimpl",
 ]

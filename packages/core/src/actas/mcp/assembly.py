@@ -20,6 +20,7 @@ from actas.core import (
 from actas.core.errors import places, under
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
 from actas.mcp.settings import DpopSettings, McpSettings, Settings, is_loopback
+from actas.mcp.shared_windows import SharedWindows
 from actas.oauth.nonces import Nonces
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,13 @@ def audit_sink(made: Configuration) -> AuditSink:
         kind, settings = made.audit_sink
         return kind.create(settings)
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
+
+
+def shared_windows(settings: Settings) -> SharedWindows | None:
+    """Where several processes count together, if they do. Raises ConfigurationError where packages are missing."""
+    if settings.shared.url is None:
+        return None
+    return SharedWindows(settings.shared, settings.mcp.resource_at(settings.mcp.port))
 
 
 def nonces(dpop: DpopSettings) -> Nonces:
