@@ -181,7 +181,8 @@ async def test_a_proof_that_was_used_is_refused_also_beside_itself(
     calls = [call(stage, token, proof=proof, version=version, headers=headers) for _ in range(8)]
     answers = await asyncio.gather(*calls)
     assert sorted(answer.status_code for answer in answers) == [200] + [401] * 7
-    assert [event.reason for event in stage.sink.entries()].count(Reason.REPLAYED_PROOF) == 7
+    # Five of an address are written one by one each minute; of the others, the number.
+    assert [event.reason for event in stage.sink.entries()].count(Reason.REPLAYED_PROOF) == 5
     assert len(stage.toy.calls) == 1
 
 
@@ -322,10 +323,10 @@ async def test_being_asked_for_a_nonce_is_no_failure_of_the_address_and_a_bad_pr
             first = await call(stage, token, proof=KEY.proof(token, stage.url))
             assert first.json()["error"] == "use_dpop_nonce"
         assert (await call(stage, token, proof="x.y.z")).status_code == 401
-        unknown = stage.token("bob", claims=KEY.confirmation, jti="another")
+        unknown = stage.token("bob", claims={**KEY.confirmation, "jti": "another"})
         assert (await call(stage, unknown, proof=KEY.proof(unknown, stage.url))).status_code == 429
         known = KEY.proof(token, stage.url, nonce=first.headers["dpop-nonce"])
-        assert (await call(stage, token, "user-info", proof=known)).status_code == 200
+        assert (await call(stage, token, tool="user-info", arguments={}, proof=known)).status_code == 200
     await server.stop()
 
 
