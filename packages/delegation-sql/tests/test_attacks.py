@@ -9,6 +9,7 @@ from sql_gateway import ALL, Gateway
 
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
 from actas.delegation.sql.failures import StatementRefused
+from actas.delegation.sql.frames import own_login
 from actas.delegation.sql.gate import Gate
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.login import Login
@@ -75,7 +76,7 @@ async def test_without_the_gate_the_attack_stays_alice(
         wire = Wire(connection)
         hostile = Statement(attack, 100, read_only=read_only, may_leave_traces=not read_only)
         with contextlib.suppress(ActasError, psycopg.Error):
-            answer = await run_as(wire, "alice", hostile, BOUNDS)
+            answer = await run_as(wire, own_login("alice"), hostile, BOUNDS)
             assert "SECRET of bob" not in str(answer.page)
         if wire.idle:
             try:
@@ -98,7 +99,7 @@ async def _is_still_alice(wire: Wire) -> None:
         "array(SELECT DISTINCT owner::text FROM public.notes), current_setting('role')",
         100,
     )
-    answer = await run_as(wire, "alice", look, BOUNDS)
+    answer = await run_as(wire, own_login("alice"), look, BOUNDS)
     assert (answer.session_user, answer.current_user) == ("alice", "alice")
     ((search_path, row_security, strings, claims, owners, role),) = answer.page.rows
     assert (search_path, row_security, strings) == ('pg_catalog, "public", pg_temp', "on", "on")

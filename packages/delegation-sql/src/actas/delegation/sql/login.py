@@ -8,6 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.failures import LoginRefused
+from actas.delegation.sql.frames import Frame, own_login, quoted
 from actas.delegation.sql.probe import Probe
 from actas.delegation.sql.settings import SqlSettings
 
@@ -70,6 +71,10 @@ class Login:
             raise DownstreamUnavailable(detail=private)
         raise LoginRefused(detail=private)
 
+    def frame(self, user: str) -> Frame:
+        """What makes a call's transaction ``user``'s, and proves it."""
+        return own_login(user)
+
     def schemas(self, user: str) -> list[str]:
         """Where ``user``'s unqualified names are looked up, after ``pg_catalog``."""
         return [user if name == "$user" else name for name in self._search_path]
@@ -130,7 +135,7 @@ def _options(settings: SqlSettings) -> str:
     The gate reads strings as ``standard_conforming_strings`` says; so must the server.
     """
     session: Mapping[str, str] = {
-        "search_path": ", ".join(["pg_catalog", *map(_quoted, settings.search_path), "pg_temp"]),
+        "search_path": ", ".join(["pg_catalog", *map(quoted, settings.search_path), "pg_temp"]),
         "standard_conforming_strings": "on",
         "row_security": "on",
         "default_transaction_read_only": "off",
@@ -147,10 +152,6 @@ def _options(settings: SqlSettings) -> str:
         "extra_float_digits": "1",
     }
     return " ".join(f"-c {name}={_escaped(value)}" for name, value in session.items())
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _escaped(value: str) -> str:

@@ -152,7 +152,8 @@ class SqlDelegation:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
             async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
-                return await run_as(link.wire, principal, statement, Bounds(self._limits.bytes, left))
+                bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
+                return await run_as(link.wire, self._login.frame(principal), statement, bounds)
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:
