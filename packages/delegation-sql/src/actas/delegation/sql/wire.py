@@ -121,7 +121,8 @@ class Wire:
             psycopg.OperationalError: the connection is gone.
         """
         while self._pg.is_busy():
-            await self.arrival()
+            await self._ready(writing=False)
+            self._pg.consume_input()
         self.received = 0
         return self._pg.get_result()
 
