@@ -8,11 +8,12 @@ from sql_attacks import ATTACKS, NEVER, READABLE
 from sql_gateway import ALL, Gateway
 
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
+from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import StatementRefused
 from actas.delegation.sql.frames import own_login
 from actas.delegation.sql.gate import Gate
+from actas.delegation.sql.identities.login import Login
 from actas.delegation.sql.levels import Level
-from actas.delegation.sql.login import Login
 from actas.delegation.sql.settings import SqlSettings
 from actas.delegation.sql.transaction import Bounds, Statement, run_as
 from actas.delegation.sql.wire import Wire
@@ -71,7 +72,7 @@ async def test_without_the_gate_the_attack_stays_alice(
     admin: Admin, settings: SqlSettings, attack: str, read_only: bool
 ) -> None:
     before = admin.execute(WHAT_IS_BOBS).fetchone()
-    connection = await Login(settings).connect("alice")
+    connection = await Login(settings, Connector(settings)).connect("alice")
     try:
         wire = Wire(connection)
         hostile = Statement(attack, 100, read_only=read_only, may_leave_traces=not read_only)
@@ -85,7 +86,7 @@ async def test_without_the_gate_the_attack_stays_alice(
                 assert not wire.idle  # broken, and known to be: it would be thrown away
     finally:
         connection.pgconn.finish()
-    again = await Login(settings).connect("alice")
+    again = await Login(settings, Connector(settings)).connect("alice")
     await _is_still_alice(Wire(again))
     again.pgconn.finish()
     admin.execute(CLEAN + GIVE_BACK)

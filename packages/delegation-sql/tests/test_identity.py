@@ -10,9 +10,10 @@ from sql_gateway import READ, WRITE, Gateway, gateway_to, session_of
 from actas.core.errors import IdentityMismatch, PermissionDenied, PrincipalUnavailable
 from actas.core.models import Session
 from actas.delegation.sql.actions import Query
+from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import DatabaseRefused, LoginRefused, StatementFailed
 from actas.delegation.sql.frames import own_login
-from actas.delegation.sql.login import Login
+from actas.delegation.sql.identities.login import Login
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.settings import PoolSettings, SqlSettings
 from actas.delegation.sql.transaction import Bounds, Statement, run_as
@@ -85,7 +86,7 @@ async def test_a_session_whose_role_was_renamed_runs_nothing_under_the_old_name(
     settings: SqlSettings, admin: Admin
 ) -> None:
     admin.execute("CREATE ROLE former LOGIN IN ROLE app_users")
-    connection = await Login(settings).connect("user2")
+    connection = await Login(settings, Connector(settings)).connect("user2")
     try:
         admin.execute("ALTER ROLE user2 RENAME TO user2_away")
         admin.execute("ALTER ROLE former RENAME TO user2")
@@ -100,7 +101,7 @@ async def test_a_session_whose_role_was_renamed_runs_nothing_under_the_old_name(
 
 @pytest.mark.parametrize("statement", ["SELECT secret FROM bobs", "INSERT INTO notes (body) VALUES ('not mine')"])
 async def test_a_connection_of_bobs_never_serves_alice(settings: SqlSettings, admin: Admin, statement: str) -> None:
-    connection = await Login(settings).connect("bob")
+    connection = await Login(settings, Connector(settings)).connect("bob")
     wire = Wire(connection)
     with pytest.raises(IdentityMismatch):
         await run_as(wire, own_login("alice"), replace(NOT_MINE, text=statement), BOUNDS)

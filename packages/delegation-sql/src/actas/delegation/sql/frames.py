@@ -25,11 +25,18 @@ class Frame:
     """What ``SHOW role`` must say."""
     settings: tuple[bytes, ...] = ()
     """The session's settings, where they could not be given when it started."""
+    session_is_shared: bool = False
+    """Between transactions the session is a pooler's: nothing can be kept in it, and cleaning it is not ours."""
 
 
 def own_login(principal: str) -> Frame:
     """For a session that was opened by logging in as ``principal``."""
     return Frame(principal, b"SET LOCAL SESSION AUTHORIZATION " + quoted(principal).encode(), principal, NO_ROLE)
+
+
+def taken_role(principal: str, login: str) -> Frame:
+    """For a session of ``login``, which is granted the role ``principal``."""
+    return Frame(principal, b"SET LOCAL ROLE " + quoted(principal).encode(), login, principal)
 
 
 def quoted(name: str) -> str:

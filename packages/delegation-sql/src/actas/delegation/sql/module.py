@@ -22,10 +22,11 @@ from actas.core.models import Action, DelegationCall, DelegationResult, Health, 
 from actas.delegation.sql import catalog
 from actas.delegation.sql.actions import ListTables, Query, TableDetails, actions
 from actas.delegation.sql.connections import ConnectionPool
+from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.gate import Gate
+from actas.delegation.sql.identities import identity_of
 from actas.delegation.sql.levels import Level, Levels
-from actas.delegation.sql.login import Login
 from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
@@ -54,8 +55,9 @@ class SqlDelegation:
         self._levels = Levels(settings.levels)
         self._principals = Principals(settings)
         self._gate = Gate(settings.allowed_functions, settings.allowed_types, settings.allowed_operators)
-        self._login = Login(settings)
-        self._pool = ConnectionPool(settings.pool, self._login.connect)
+        self._connector = Connector(settings)
+        self._identity = identity_of(settings, self._connector)
+        self._pool = ConnectionPool(settings.pool, self._identity.connect)
 
     @property
     def actions(self) -> Sequence[Action]:
@@ -63,10 +65,14 @@ class SqlDelegation:
         return self._actions
 
     async def initialize(self) -> None:
-        """Does nothing, which is right for a module with nothing to open, fetch or agree on before somebody calls.
+        """See whether the database is set up for ``identity``, where there is something to see before somebody calls.
 
         A server that does not answer stops no start: it shows in :meth:`health_check`, and comes back by itself.
+
+        Raises:
+            ConfigurationError: the database is not set up for it; with the statements that do it.
         """
+        await self._identity.check()
 
     def principal(self, session: Session) -> str:
         """The session's login role. See :class:`~.principals.Principals`."""
@@ -74,13 +80,14 @@ class SqlDelegation:
 
     async def health_check(self) -> Health:
         """Ask the server whether it takes connections. Logs in as nobody; 4 s at most."""
-        if await self._login.probe.answers():
+        if await self._connector.probe.answers():
             return Health(healthy=True)
         return Health(healthy=False, message="The database does not answer.")
 
     async def destroy(self) -> None:
         """Close all connections; what runs is cancelled by its own caller."""
         await self._pool.close()
+        await self._identity.close()
 
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         """Run the call as ``principal(call.session)``.
@@ -138,7 +145,7 @@ class SqlDelegation:
         return self._own(catalog.LIST_TABLES, values)
 
     def _details(self, parameters: TableDetails, principal: str) -> Statement:
-        path = ["pg_catalog", *self._login.schemas(principal)]
+        path = ["pg_catalog", *self._connector.schemas(principal)]
         return self._own(catalog.TABLE_DETAILS, asdict(parameters) | {"path": path})
 
     def _own(self, text: str, values: Mapping[str, object]) -> Statement:
@@ -153,7 +160,7 @@ class SqlDelegation:
             async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
                 bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
-                return await run_as(link.wire, self._login.frame(principal), statement, bounds)
+                return await run_as(link.wire, self._identity.frame(principal, link.connection), statement, bounds)
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:
@@ -161,7 +168,7 @@ class SqlDelegation:
 
     def _receipt(self, answer: Answer) -> Receipt:
         details = {"session_user": answer.session_user, "current_user": answer.current_user}
-        return Receipt(identity=answer.session_user, method=self._login.method, details=details)
+        return Receipt(identity=answer.current_user, method=self._identity.method, details=details)
 
 
 def _query_data(page: Page, most_bytes: int) -> dict[str, object]:

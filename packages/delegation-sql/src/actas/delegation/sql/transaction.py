@@ -133,7 +133,8 @@ class _Flight:
         wire.send(b"SHOW role")
         for setting in settings:
             wire.send(setting)
-        wire.send_again(statement.text.encode(), statement.values, statement.types)
+        send = wire.send if self._frame.session_is_shared else wire.send_again
+        send(statement.text.encode(), statement.values, statement.types)
         if statement.read_only:
             wire.send(b"COMMIT")
         wire.sync()
@@ -225,7 +226,7 @@ class _Flight:
             return await self.finish(b"COMMIT")
         await self._expect(_Ok.COMMAND_OK)
         await self._expect_sync()
-        if self._statement.may_leave_traces:
+        if self._statement.may_leave_traces and not self._frame.session_is_shared:
             await self._clean()
         return None
 
@@ -242,7 +243,7 @@ class _Flight:
         if result.command_status != command:
             raise self._odd(detail=f"{command.decode()} was answered with another command's status")
         await self._expect_sync()
-        if self._statement.may_leave_traces:
+        if self._statement.may_leave_traces and not self._frame.session_is_shared:
             await self._clean()
 
     async def _clean(self) -> None:
