@@ -41,9 +41,9 @@ class PgBouncer:
         ini = PGBOUNCER_INI.format(host=server.host, port=server.port, folder=self.folder)
         self._write("pgbouncer.ini", f"{ini}logfile = {self.folder}/log\n")
         self._give(self.folder)
-        prefix = [] if self._account is None else ["runuser", "-u", self._account.pw_name, "--"]
+        switch = [] if self._account is None else ["-u", self._account.pw_name]
         self._process = subprocess.Popen(  # noqa: S603 -- a fixed program, no shell
-            [*prefix, program, "-q", str(self.folder / "pgbouncer.ini")], env=environment(), cwd="/"
+            [program, "-q", *switch, str(self.folder / "pgbouncer.ini")], env=environment(), cwd="/"
         )
         self._await_socket()
 

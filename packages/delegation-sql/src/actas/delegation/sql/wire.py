@@ -31,6 +31,7 @@ class Wire:
     """One connection in pipeline mode. Not for two calls at once."""
 
     def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()

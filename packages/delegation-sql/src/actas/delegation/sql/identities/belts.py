@@ -17,8 +17,20 @@ LOOK_NOWHERE_ELSE: Final[LiteralString] = "SET search_path = pg_catalog, pg_temp
 BELTS: Final[LiteralString] = """
 WITH me AS (SELECT * FROM pg_roles WHERE rolname = session_user),
     one AS (SELECT * FROM pg_roles WHERE rolname = %(user)s AND %(user)s <> 'public'),
-    whom AS (SELECT coalesce(min(rolname), 'public') AS role,
-        'PUBLIC' || coalesce(', ' || quote_ident(min(rolname)), '') AS name FROM one)
+    whom AS (SELECT coalesce(min(rolname), 'public') AS role FROM one),
+    guarded (why, privilege, object, acl) AS (
+        SELECT 'a query can change its role', 'EXECUTE', 'FUNCTION pg_catalog.set_config(text, text, boolean)',
+            coalesce(proacl, acldefault('f', proowner))
+        FROM pg_proc WHERE oid = 'pg_catalog.set_config(text, text, boolean)'::regprocedure
+        UNION ALL SELECT 'an update of pg_settings is set_config()', 'UPDATE', 'pg_catalog.pg_settings',
+            coalesce(relacl, acldefault('r', relowner))
+        FROM pg_class WHERE oid = 'pg_catalog.pg_settings'::regclass
+        UNION ALL SELECT 'users can write code', 'USAGE', 'LANGUAGE ' || quote_ident(lanname),
+            coalesce(lanacl, acldefault('l', lanowner))
+        FROM pg_language WHERE lanpltrusted
+        UNION ALL SELECT 'users can make temporary tables', 'TEMPORARY', 'DATABASE ' || quote_ident(datname),
+            coalesce(datacl, acldefault('d', datdba))
+        FROM pg_database WHERE datname = current_database())
 SELECT 'the service role may too much by itself', format(
         'ALTER ROLE %%I NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT', rolname)
     FROM me WHERE rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls OR rolinherit
@@ -39,17 +51,11 @@ UNION ALL SELECT 'the service role has rights of its own', format('REVOKE ALL ON
     FROM pg_shdepend d JOIN me ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = me.oid
     WHERE d.deptype = 'a' AND d.classid <> 'pg_database'::regclass
         AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-UNION ALL SELECT 'a query can change its role', format(
-        'REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM %%s', whom.name)
-    FROM whom WHERE has_function_privilege(whom.role, 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE')
-UNION ALL SELECT 'an update of pg_settings is set_config()', format(
-        'REVOKE UPDATE ON pg_catalog.pg_settings FROM %%s', whom.name)
-    FROM whom WHERE has_any_column_privilege(whom.role, 'pg_catalog.pg_settings', 'UPDATE')
-UNION ALL SELECT 'users can write code', format('REVOKE USAGE ON LANGUAGE %%I FROM %%s', l.lanname, whom.name)
-    FROM pg_language l, whom WHERE l.lanpltrusted AND has_language_privilege(whom.role, l.oid, 'USAGE')
-UNION ALL SELECT 'users can make temporary tables', format(
-        'REVOKE TEMPORARY ON DATABASE %%I FROM %%s', current_database(), whom.name)
-    FROM whom WHERE has_database_privilege(whom.role, current_database(), 'TEMPORARY')
+UNION ALL SELECT g.why, format('REVOKE %%s ON %%s FROM %%s', g.privilege, g.object,
+        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+    FROM guarded g, aclexplode(g.acl) a
+    WHERE a.privilege_type = g.privilege
+        AND (a.grantee = 0 OR EXISTS (SELECT FROM one WHERE pg_has_role(one.oid, a.grantee, 'MEMBER')))
 UNION ALL SELECT 'a function changes the role', format('ALTER FUNCTION %%s RESET %%I', p.oid::regprocedure, s.name)
     FROM whom, pg_proc p, unnest(p.proconfig) c (line), split_part(c.line, '=', 1) s (name)
     WHERE s.name IN ('role', 'session_authorization') AND has_function_privilege(whom.role, p.oid, 'EXECUTE')
