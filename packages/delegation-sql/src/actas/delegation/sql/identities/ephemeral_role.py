@@ -66,6 +66,7 @@ class EphemeralRole:
         except LoginRefused as refused:
             raise ConfigurationError(f"service.role: the database does not let it in: {refused.detail}") from None
         if not rows:
+            await self.close()
             raise ConfigurationError(f"service.role: may make no roles: ALTER ROLE {self._service.role} CREATEROLE")
 
     async def connect(self, user: str) -> AsyncConnection:
