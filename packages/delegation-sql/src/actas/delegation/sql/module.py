@@ -6,7 +6,7 @@ Nothing is connected before somebody calls: there is no account of the module's 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from psycopg import Error, pq
 
@@ -31,6 +31,7 @@ from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
 from actas.delegation.sql.settings import SqlSettings, check
+from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
 _OLDEST_LIBPQ = 170000
@@ -57,6 +58,7 @@ class SqlDelegation:
         self._gate = Gate(settings.allowed_functions, settings.allowed_types, settings.allowed_operators)
         self._connector = Connector(settings)
         self._identity = identity_of(settings, self._connector)
+        self._signer = ClaimSigner(settings.signed_claims) if settings.signed_claims else None
         self._pool = ConnectionPool(settings.pool, self._identity.connect)
 
     @property
@@ -160,7 +162,10 @@ class SqlDelegation:
             async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
                 bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
-                return await run_as(link.wire, self._identity.frame(principal, link.connection), statement, bounds)
+                frame = self._identity.frame(principal, link.connection)
+                if self._signer is not None:
+                    frame = replace(frame, settings=(*frame.settings, self._signer.command(call.session, principal)))
+                return await run_as(link.wire, frame, statement, bounds)
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:

@@ -46,6 +46,18 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignedClaimsSettings:
+    """Claims of the token that row-level policies can trust, through the function that `signed_claims.sql` makes."""
+
+    key: Secret
+    """The key of the signature, at least 32 bytes: `actas.set_key()` got the same."""
+    claims: list[str]
+    """Names of the token's claims that are handed on; one that a token lacks is left out."""
+    seconds: int = 60
+    """How long a signature is good for: longer than a statement may take, and than the clocks differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolSettings:
     """How many connections are kept. Each belongs to one user and is never used for another."""
 
@@ -127,6 +139,9 @@ class SqlSettings:
     """Needed by `user_certificate`."""
     service: ServiceSettings | None = None
     """Needed by `ephemeral_role` and `set_role`."""
+    signed_claims: SignedClaimsSettings | None = None
+    """Hand claims of the token to row-level policies. Not where the session is another role's: `ephemeral_role`,
+    `set_role`."""
     principal: Literal["legacy_username", "username", "subject"] = "legacy_username"
     """Which of the session's names is the user's login role."""
     denied_roles: list[str] = field(default_factory=list[str])
@@ -191,6 +206,11 @@ def _identity(settings: SqlSettings) -> list[str]:
         problems.append("service.role: must be a role of its own, not postgres")
     if identity == "user_certificate" and settings.unix_socket:
         problems.append("host: certificates need a host name and tls, not a unix socket")
+    if signed := settings.signed_claims:
+        if service is not None:
+            problems.append(f"signed_claims: are for session_user, which identity = {identity} does not have")
+        if len(signed.key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY or not signed.claims:
+            problems.append(f"signed_claims: key must have at least {_SHORTEST_KEY} bytes, claims at least one name")
     proved_otherwise = identity == "user_certificate" or (service is not None and service.password is not None)
     if settings.tls and settings.tls.certificate_file is None and not proved_otherwise:
         problems.append("tls.certificate_file: missing; over TCP the gateway proves itself with a client certificate")
@@ -198,6 +218,7 @@ def _identity(settings: SqlSettings) -> list[str]:
 
 
 _FILES = ("ca_file", "certificate_file", "key_file")
+_SHORTEST_KEY = 32
 _NEEDS = {"issuer": ("user_certificate",), "service": ("ephemeral_role", "set_role")}
 
 
@@ -227,6 +248,8 @@ def _bounds(settings: SqlSettings) -> list[str]:
     ]
     if settings.issuer and not 60 <= settings.issuer.seconds <= 86400:
         problems.append("issuer.seconds: must be 60 to 86400")
+    if settings.signed_claims and not 10 <= settings.signed_claims.seconds <= 3600:
+        problems.append("signed_claims.seconds: must be 10 to 3600")
     if not 0 < settings.port < 65536:
         problems.append("port: must be between 1 and 65535")
     levels = list(vars(settings.levels).values())
