@@ -22,6 +22,7 @@ from actas.http import HttpClient
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
 from actas.mcp.config_file import read_file
 from actas.mcp.settings import AuthSettings, DpopSettings, McpSettings, Settings, is_loopback
+from actas.mcp.shared_windows import SharedWindows
 from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.exchange.settings import VaultSettings
 from actas.oauth.exchange.vault import Vault
@@ -113,6 +114,13 @@ def exchanger(module: ConfiguredModule, auth: AuthSettings, http: HttpClient, va
         return Exchanger(module.exchange, provider, http=http, vault=vault)
     except ConfigurationError as error:
         raise under(f"delegation.modules.{module.name}.token_exchange.client", error) from error
+
+
+def shared_windows(settings: Settings) -> SharedWindows | None:
+    """Where several processes count together, if they do. Raises ConfigurationError where packages are missing."""
+    if settings.shared.url is None:
+        return None
+    return SharedWindows(settings.shared, settings.mcp.resource_at(settings.mcp.port))
 
 
 def nonces(dpop: DpopSettings) -> Nonces:
