@@ -273,12 +273,12 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedSettings:
-    """A Valkey or Redis server for what several processes of this server must know of each other: how many requests
-    somebody made. Needs the extra `shared`. Where it does not answer, each process counts for itself."""
+    """A Valkey or Redis server for what several processes of this server share: how many requests somebody made, and
+    exchanged tokens, sealed. Needs the extra `shared`. Where it does not answer, each process goes on by itself."""
 
     url: Secret | None = None
     """`rediss://user:password@host:port/0` (TLS), `redis://` (in the clear) or `unix:///path`; `valkey` in place of
-    `redis` is the same. None: each process counts for itself."""
+    `redis` is the same. None: each process is for itself."""
     ca_file: str | None = None
     """A PEM file with the authorities that may have issued the certificate of a `rediss` server. None: the system's."""
 

@@ -109,7 +109,8 @@ class Site:
             revocation=auth.revocation,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
-        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings))
+        self._store = assembly.shared_store(made.settings.shared)
+        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
@@ -119,12 +120,13 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self._vault = assembly.vault(auth.exchange_cache)
+        entries = assembly.shared_entries(auth.exchange_cache, self._store)
         # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
         self._exchange_http = HttpClient(auth.http)
         self._exchangers: list[Exchanger] = []
         for module in made.modules:
             created = Latecomer(module.name, assembly.created(module))
-            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault)
+            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault, entries)
             if exchanger is not None:
                 self._exchangers.append(exchanger)
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
@@ -298,6 +300,8 @@ class Site:
                 await self._http.aclose()
                 await self._exchange_http.aclose()
                 await self.limits.aclose()
+                if self._store is not None:
+                    await self._store.aclose()
             finally:
                 if self._owns_sink:
                     await self.context.audit.sink.close()
