@@ -283,6 +283,7 @@ async def test_an_unmodified_client_gets_the_answer_it_waits_for(stage: Stage, m
     answer: object = None
     with contextlib.suppress(Exception):  # whatever the client makes, afterwards, of a server that is gone
         async with stage.client(stage.token(), mode) as client:
+            await client.list_tools()  # or the client would do so after the call, to see how its result should look
             call = asyncio.create_task(client.call_tool("toy-slow", {}))
             await stage.toy.running.wait()
             stopping = asyncio.create_task(stage.server.stop())
