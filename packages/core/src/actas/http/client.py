@@ -1,24 +1,19 @@
 """The client. Made once per purpose and kept: a fresh one costs some 20 ms of CPU."""
 
-import importlib
-import importlib.util
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import anyio
 
 from actas.core.errors import ConfigurationError
 from actas.http import strict_json
+from actas.http.addresses import AddressGuard, GuardedTransport
 from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.library import httpx
 from actas.http.settings import HttpSettings
-
-if TYPE_CHECKING:
-    import httpx
-else:
-    httpx = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_JSON_DEPTH = 32
@@ -54,17 +49,24 @@ class HttpClient:
 
     Belongs to the event loop that it is first used in.
 
+    Args:
+        settings: limits and trust.
+        guard: says which addresses may be connected to; any where None.
+
     Raises:
         ConfigurationError: the CA file cannot be read.
     """
 
-    def __init__(self, settings: HttpSettings = _DEFAULTS) -> None:
+    def __init__(self, settings: HttpSettings = _DEFAULTS, *, guard: AddressGuard | None = None) -> None:
         self._settings = settings
         self._plain_hosts = _LOOPBACK | {host.lower() for host in settings.insecure_hosts}
+        trust = _trust(settings.ca_file)
+        limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0)
         self._client = httpx.AsyncClient(
-            verify=_trust(settings.ca_file),
+            transport=None if guard is None else GuardedTransport(guard, verify=trust, limits=limits),
+            verify=trust,
             timeout=httpx.Timeout(settings.total_timeout, connect=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0),
+            limits=limits,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
@@ -76,7 +78,7 @@ class HttpClient:
         """One exchange. Any status is an answer, a redirect too.
 
         Raises:
-            InsecureUrl: nothing was sent.
+            InsecureUrl, AddressRefused: nothing was sent.
             HttpTimeout, ResponseTooLarge, HttpError: nothing usable came back.
         """
         target = self._checked(url)

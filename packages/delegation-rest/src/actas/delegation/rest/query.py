@@ -1,0 +1,89 @@
+"""Values as text, and the query: each parameter encoded, none that would change who calls or what with."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, cast
+from urllib.parse import quote
+
+from actas.core.errors import InvalidParameters
+from actas.delegation.rest.failures import RequestRefused
+
+Style = Literal["repeated", "comma", "space", "pipe", "deep", "json"]
+"""How lists and objects become text (OpenAPI: ``form`` exploded or not, ``spaceDelimited``, ``pipeDelimited``,
+``deepObject``, ``content``)."""
+
+_JOINED_BY = {"comma": ",", "space": " ", "pipe": "|"}
+_NEVER = frozenset({"access_token", "_method", "x-http-method-override", "x-http-method", "x-method-override"})
+"""A token in the query counts like one in ``Authorization`` (RFC 6750 section 2.3), and some frameworks take another
+method from there."""
+_LONGEST_QUERY = 8000
+"""Characters. What goes on is refused by most servers."""
+
+Pair = tuple[str, str]
+
+
+def never_a_parameter(name: str) -> bool:
+    """Whether a query parameter called ``name`` must not be sent, whoever says so."""
+    return name.strip().lower() in _NEVER
+
+
+def text(value: object) -> str:
+    """A scalar as it stands in a URL. Raises InvalidParameters where it is none."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):
+            return json.dumps(value)
+        case _:
+            raise InvalidParameters("A list, an object or null stands where one value is needed.")
+
+
+def pairs(name: str, value: object, style: Style) -> Iterator[Pair]:
+    """One parameter's part of the query; nothing for null.
+
+    Raises:
+        InvalidParameters: the value is nested deeper than ``style`` can say.
+    """
+    if style == "json":
+        yield name, json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    elif isinstance(value, dict):
+        if style != "deep":
+            raise InvalidParameters("An object stands where the service takes a value or a list.")
+        for key, item in cast("Mapping[str, object]", value).items():
+            yield f"{name}[{key}]", text(item)
+    elif isinstance(value, list):
+        items = [text(item) for item in cast("list[object]", value)]
+        if style in _JOINED_BY:
+            yield name, _JOINED_BY[style].join(items)
+        else:
+            yield from ((name, item) for item in items)
+    elif value is not None:
+        yield name, text(value)
+
+
+def encoded(given: Iterable[Pair]) -> str:
+    """The query, without its ``?``; empty where there is nothing in it.
+
+    Raises:
+        RequestRefused: a name that must not be there, a control character, or too long.
+    """
+    parts: list[str] = []
+    for name, value in given:
+        if never_a_parameter(name):
+            raise RequestRefused("A query parameter has a name that is not allowed.", detail="a reserved query name")
+        parts.append(f"{_quoted(name)}={_quoted(value)}")
+    query = "&".join(parts)
+    if len(query) > _LONGEST_QUERY:
+        raise RequestRefused("The query is too long. Ask for less at once.", detail="the query is too long")
+    return query
+
+
+def _quoted(part: str) -> str:
+    if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in part):
+        raise RequestRefused("A query value has a control character in it.", detail="a control character in the query")
+    return quote(part, safe="")
