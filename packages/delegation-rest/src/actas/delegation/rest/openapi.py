@@ -24,6 +24,8 @@ _MOST = 500
 _LONGEST_NAME = 63
 _LONGEST_DESCRIPTION = 1000
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ANYTHING: Mapping[str, object] = {}
+"""A schema that everything fits."""
 _IGNORED_HEADERS = frozenset({"accept", "authorization", "content-type"})
 """As the specification has it (OpenAPI 3.1, Parameter Object)."""
 _STYLES: Mapping[tuple[object, bool], Style] = {
@@ -130,7 +132,7 @@ class Reader:
         if body and (sent := _body(document.table(body))) is not None:
             content_type, media, needed = sent
             name = _free_name(Place("body", "body"), places)
-            places[name], properties[name] = Place("body", "body"), schemas.converted(media.get("schema", {}))
+            places[name], properties[name] = Place("body", "body"), schemas.converted(media.get("schema", _ANYTHING))
             required += [name] if needed else []
         more = {"$defs": schemas.definitions} if schemas.definitions else {}
         action = Action(
@@ -172,6 +174,8 @@ class Reader:
                     return None
                 if self._headers.allows(name):
                     return Place("header", name)
+            case _:
+                pass  # a cookie
         if needed:
             raise ValueError(f"it needs the {where} parameter {name}: callers may not give it (caller_headers)")
         return None
@@ -233,8 +237,8 @@ def _free_name(place: Place, taken: Mapping[str, Place]) -> str:
 def _described(parameter: Mapping[str, object], schemas: Schemas) -> object:
     raw = parameter.get("schema")
     if raw is None:
-        raw = next((table(media).get("schema", {}) for media in table(parameter.get("content")).values()), {})
-    made = schemas.converted(raw)
+        raw = next((table(media).get("schema") for media in table(parameter.get("content")).values()), None)
+    made = schemas.converted(_ANYTHING if raw is None else raw)
     said = words(parameter.get("description"), _LONGEST_DESCRIPTION)
     return {**cast("dict[str, object]", made), "description": said} if said and isinstance(made, dict) else made
 

@@ -43,7 +43,11 @@ def _by_link(url: str, link: str) -> str | None:
     target = next((each[1] for each in _LINK.finditer(link[:_LONGEST_LINK]) if _is_next(each[2])), None)
     if target is None:
         return None
-    here, there = urlsplit(url), urlsplit(target)
+    here = urlsplit(url)
+    try:
+        there = urlsplit(target)
+    except ValueError:
+        raise UnexpectedAnswer(detail="the next page is said to be at no URL") from None
     absolute = bool(there.scheme or there.netloc)
     if absolute and (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()):
         raise UnexpectedAnswer(detail="the next page is said to be on another origin")

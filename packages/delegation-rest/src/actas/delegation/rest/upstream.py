@@ -95,7 +95,9 @@ class Upstream:
         """Whether the service answers at ``path``, to somebody without any token: with anything below 500."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                response = await self._http.request("GET", f"{self.base}{path}", headers={"accept": "*/*"})
+                # A connection of its own: one that stands already says little of who comes next.
+                headers = {"accept": "*/*", "connection": "close"}
+                response = await self._http.request("GET", f"{self.base}{path}", headers=headers)
         except (HttpError, TimeoutError, RuntimeError):  # RuntimeError: the client was closed
             return False
         return response.status < 500
