@@ -28,8 +28,10 @@ from actas.delegation.rest.failures import (
     ServiceFailed,
     ServiceRefused,
     UnexpectedAnswer,
+    from_http,
 )
 from actas.delegation.rest.settings import LimitSettings
+from actas.http import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +76,15 @@ async def test_a_body_that_is_no_json_is_not_sent(gateway: Gateway, service: Ser
     with pytest.raises(InvalidParameters):
         operation.request({"body": body})
     assert service.seen == []
+
+
+def test_a_free_request_is_made_of_its_own_parameters_alone(service: Service) -> None:
+    from rest_gateway import settings_for
+
+    from actas.delegation.rest.module import RestDelegation
+
+    with pytest.raises(InvalidParameters):
+        RestDelegation(settings_for(service))._operations["request"].request({"path": "/customers/7"})
 
 
 async def test_a_body_that_is_too_large_is_not_sent(service: Service) -> None:
@@ -284,3 +295,19 @@ async def test_a_service_that_comes_back_is_used_again(service: Service) -> None
         with Service(service._provider, "https://crm.example") as again:
             opened.module._upstream.base = again.base
             assert (await opened.call("get-customer", id="7"))["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (HttpTimeout(detail="x"), DelegationTimeout),
+        (ResponseTooLarge(detail="x"), AnswerTooLarge),
+        (UnexpectedResponse(status=200, detail="x"), UnexpectedAnswer),
+        (InsecureUrl(detail="x"), DownstreamUnavailable),
+        (HttpError(detail="x"), DownstreamUnavailable),
+    ],
+    ids=lambda value: getattr(value, "code", ""),
+)
+def test_what_comes_to_no_answer_is_told_by_its_kind(error: HttpError, kind: type[ActasError]) -> None:
+    made = from_http(error)
+    assert type(made) is kind and made.detail == f"{error.code}: {error.detail}"

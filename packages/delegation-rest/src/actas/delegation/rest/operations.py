@@ -77,7 +77,7 @@ def by_places(
                     query += pairs(place.name, value, place.style)
                 case "header":
                     headers[place.name] = _joined(value)
-                case "body":
+                case _:
                     content = body(value)
         return Target(method, template.fill(path), encoded(query), headers, content, content_type)
 

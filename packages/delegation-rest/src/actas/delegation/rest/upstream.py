@@ -74,7 +74,9 @@ class Upstream:
             ActasError: as :mod:`.failures` has it.
         """
         attempts = self._attempts if repeatable else 1
-        for attempt in range(1, attempts + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             pause = _PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
             try:
                 response = await self._once(target, headers, deadline)
@@ -89,7 +91,6 @@ class Upstream:
                     raise from_status(response.status, request_id)
                 pause = wanted
             await asyncio.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
 
     async def answers(self, path: str) -> bool:
         """Whether the service answers at ``path``, to somebody without any token: with anything below 500."""
