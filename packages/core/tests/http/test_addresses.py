@@ -124,10 +124,13 @@ async def test_the_next_address_is_tried_where_one_takes_no_connection(
 ) -> None:
     port, seen = served
     Lookups(monkeypatch, ["127.0.0.9", "::1", "127.0.0.1"])
-    client = HttpClient(INSECURE, guard=AddressGuard(loopback=True))
+    guard = AddressGuard(loopback=True)
+    client = HttpClient(INSECURE, guard=guard)
     assert (await client.request("GET", f"http://api.test:{port}/x?y=z")).status == 200
     await client.aclose()
     assert seen == [f"api.test:{port}"]
+    assert (await guard.addresses("api.test", port))[0] == "127.0.0.1"
+    guard.prefer("unknown.test", port, "127.0.0.1")
 
 
 async def test_names_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,12 @@ class AddressGuard:
         self._known[host, port] = time.monotonic() + _REMEMBERED, found[:_MOST_ADDRESSES]
         return found[:_MOST_ADDRESSES]
 
+    def prefer(self, host: str, port: int, address: str) -> None:
+        """Try ``address`` first from now on: another one of ``host``'s takes no connection."""
+        until, known = self._known.get((host, port), (0.0, []))
+        if address in known:
+            self._known[host, port] = until, [address, *(each for each in known if each != address)]
+
     def _admitted(self, address: IPv4Address | IPv6Address) -> bool:
         if any(address in network for network in self._networks):
             return True
@@ -70,7 +76,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: "httpx.Request") -> "httpx.Response":
         """Send ``request`` to the first address that takes the connection. The ``Host`` header stands already."""
         url = request.url
-        addresses = await self._guard.addresses(url.host, url.port or (443 if url.scheme == "https" else 80))
+        port = url.port or (443 if url.scheme == "https" else 80)
+        addresses = await self._guard.addresses(url.host, port)
+        if addresses == [url.host]:
+            return await self._inner.handle_async_request(request)
         request.extensions = {**request.extensions, "sni_hostname": url.host}
         for address in addresses[:-1]:
             request.url = url.copy_with(host=address)
@@ -79,7 +88,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             except httpx.ConnectError:
                 continue  # nothing was sent
         request.url = url.copy_with(host=addresses[-1])
-        return await self._inner.handle_async_request(request)
+        response = await self._inner.handle_async_request(request)
+        self._guard.prefer(url.host, port, addresses[-1])
+        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
