@@ -44,7 +44,8 @@ def _serve(listening: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _service() -> Generator[str]:
+def service() -> Generator[str]:
+    """The origin of a service that answers every request with the same customer."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         process = multiprocessing.get_context("fork").Process(target=_serve, args=(listening,), daemon=True)
         process.start()
@@ -118,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=100, help=f"batches of {_BATCH} calls for each line")
     batches = parser.parse_args().batches
-    with _service() as origin:
+    with service() as origin:
         for concurrency in (1, 10):
             asyncio.run(_compare(origin, batches, concurrency))
 
