@@ -128,7 +128,14 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks, each against peers that are measured in the same run. One: ``nox -s bench -- sql``."""
     session.install(*root_group("bench"), *EVERYTHING)
-    for name in session.posargs or ("token_verification", "bound_tokens", "mcp_calls", "sql_as_user"):
+    for name in session.posargs or (
+        "token_verification",
+        "bound_tokens",
+        "mcp_calls",
+        "sql_as_user",
+        "limits",
+        "memory",
+    ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
 
 

@@ -15,8 +15,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
 from socket import create_connection, socket
 from typing import Any
@@ -81,13 +84,13 @@ def pinned(core: int) -> list[str]:
     return ["taskset", "-c", str(core)] if (os.cpu_count() or 1) > 1 else []
 
 
-async def load(port: int, message: bytes, count: int) -> None:
-    """Send ``message`` ``count`` times over some connections; every answer must be good."""
-    left = iter(range(count))
+async def load(port: int, messages: Iterable[bytes]) -> None:
+    """Send ``messages`` over some connections; every answer must be good."""
+    left = iter(messages)
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in left:
+        for message in left:
             writer.write(message)
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
@@ -107,6 +110,7 @@ class Run:
     count: int
     environment: dict[str, str]
     token: str
+    key: jwk.RSAKey | jwk.OKPKey
 
 
 def compare(run: Run, variants: list[str], tools: int, method: str) -> None:
@@ -121,7 +125,7 @@ def compare(run: Run, variants: list[str], tools: int, method: str) -> None:
                 for variant in variants if round_ % 2 else variants[::-1]:
                     server = servers[variant]
                     before = server.cpu()
-                    asyncio.run(load(server.port, message, count))
+                    asyncio.run(load(server.port, repeat(message, count)))
                     if round_:  # the first one warms up
                         spent[variant].append((server.cpu() - before) / count * 1e6)
             print(f"\n{method}, {tools} tools, {name} wire ({wire}); {rounds} rounds of {count}")
@@ -144,19 +148,37 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--count", type=int, default=1500)
     options = parser.parse_args()
-    key = jwk.RSAKey.generate_key(2048, {"kid": "bench", "alg": "RS256", "use": "sig"})
+    with provider(options.rounds, options.count) as run:
+        compare(run, list(VARIANTS), 1, "tools/call")
+        listed = ["bare mcp, no auth", "FastMCP + JWTVerifier", "actas", "actas, SDK's way only"]
+        for tools in (1, 50, 200):
+            fewer = replace(run, rounds=max(3, run.rounds // 2), count=max(100, run.count // (tools // 5 + 1)))
+            compare(fewer, listed, tools, "tools/list")
+
+
+def issue(key: jwk.RSAKey | jwk.OKPKey, user: str) -> str:
+    """A token of ``user``, with as many claims as providers put into one."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": "alice",
+        "sub": user,
         "exp": now + 86_400,
         "iat": now,
         "scope": SCOPE,
         "client_id": "bench",
         **{f"claim_{number}": "x" * 40 for number in range(8)},
     }
-    token = jwt.encode({"alg": "RS256", "kid": "bench", "typ": "at+jwt"}, claims, key)
+    algorithm = str(key.get("alg"))
+    return jwt.encode({"alg": algorithm, "kid": "bench", "typ": "at+jwt"}, claims, key, algorithms=[algorithm])
+
+
+@contextmanager
+def provider(rounds: int, count: int, algorithm: str = "RS256") -> Iterator[Run]:
+    """A key, published over HTTP, and a token; this process goes to the core that the servers leave free."""
+    about: dict[str, str] = {"kid": "bench", "alg": algorithm, "use": "sig"}
+    key = jwk.RSAKey.generate_key(2048, about) if algorithm == "RS256" else jwk.OKPKey.generate_key("Ed25519", about)
+    token = issue(key, "alice")
     keys = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
 
     class Jwks(BaseHTTPRequestHandler):
@@ -181,12 +203,7 @@ def main() -> None:
             "BENCH_JWKS": f"http://127.0.0.1:{jwks.server_port}/jwks",
             "BENCH_AUDIT": str(Path(folder) / "audit.jsonl"),
         }
-        run = Run(options.rounds, options.count, environment, token)
-        compare(run, list(VARIANTS), 1, "tools/call")
-        listed = ["bare mcp, no auth", "FastMCP + JWTVerifier", "actas", "actas, SDK's way only"]
-        for tools in (1, 50, 200):
-            fewer = replace(run, rounds=max(3, run.rounds // 2), count=max(100, run.count // (tools // 5 + 1)))
-            compare(fewer, listed, tools, "tools/list")
+        yield Run(rounds, count, environment, token, key)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Invoices:
     """All of these."""
 
 
-def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True) -> Any:
+def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True, limits: Any = None) -> Any:
     """Ours: verified token, guard, pipeline, audit to a file."""
     from actas.core import Action
     from actas.mcp import MCPOAuthServer, Tool
@@ -103,6 +103,7 @@ def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True) -> An
                 "permissions": {"guest": ["echo"]},
                 "audit": {"path": os.environ["BENCH_AUDIT"]},
             },
+            **(limits or {}),
         }
     )
 
@@ -126,6 +127,20 @@ def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True) -> An
     return server.asgi_app()
 
 
+RATES = {
+    "per_user": "900000000/day",
+    "per_issuer": "900000000/day",
+    "per_tool": {"echo": "900000000/day"},
+    "failed_authentications_per_address": "30/minute",
+}
+
+
+def with_limits(tools: int) -> Any:
+    """Ours, every limit switched on and none reached; counted in Redis where there is one."""
+    shared = os.environ.get("BENCH_REDIS")
+    return actas(tools, limits={"limits": RATES, **({"shared": {"url": shared}} if shared else {})})
+
+
 VARIANTS = {
     "bare mcp, no auth": bare,
     "FastMCP + JWTVerifier": fastmcp,
@@ -133,6 +148,8 @@ VARIANTS = {
     "actas, no token cache": lambda tools: actas(tools, cache_seconds=0),
     "actas, SDK's way only": lambda tools: actas(tools, short_way=False),
 }
+LIMITED = {"actas, limits on": with_limits, "actas, limits on, shared": with_limits}
+"""Compared by limits.py, not by mcp_calls.py."""
 
 
 def main() -> None:
@@ -143,7 +160,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     for name in ("mcp", "fastmcp", "FastMCP"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    app = VARIANTS[variant](tools)
+    app = (VARIANTS | LIMITED)[variant](tools)
     uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_level="error", access_log=False)
 
 

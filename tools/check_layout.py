@@ -17,7 +17,7 @@ def main() -> int:
         tool = tomllib.load(file)["tool"]
     projects = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
     sources = [f"packages/{project.name}/src" for project in projects]
-    packages, problems = set[str](), list[str]()
+    packages, inner, problems = set[str](), set[str](), list[str]()
     for project in projects:
         name = _read(project)["project"]["name"]
         expected = "actas" if project.name == "core" else f"actas-{project.name}"
@@ -29,7 +29,8 @@ def main() -> int:
             for folder in namespace.glob("*/"):
                 if folder.name in (*SHARED, "__pycache__") or not any(folder.rglob("*.py")):
                     continue
-                packages.add(".".join(folder.relative_to(project / "src").parts))
+                packages.add(_dotted(folder, project))
+                inner.update(_dotted(file.parent, project) for file in folder.glob("*/**/__init__.py"))
                 wanted = ("__init__.py", "py.typed")
                 problems += [
                     f"{folder.relative_to(ROOT)} has no {each}" for each in wanted if not (folder / each).exists()
@@ -43,7 +44,7 @@ def main() -> int:
     layered = {
         container for contract in tool["importlinter"]["contracts"] for container in contract.get("containers", ())
     }
-    told["containers of importlinter's layers"] = (layered, packages)
+    told["containers of importlinter's layers"] = (layered, packages | inner)
     contracts = {contract["id"]: contract for contract in tool["importlinter"]["contracts"]}
     plug_ins = {package for package in packages if package.count(".") > 1}
     apart = packages - {"actas.testing"}
@@ -59,6 +60,10 @@ def main() -> int:
             )
     print("\n".join(problems) or f"{len(projects)} distributions, {len(packages)} packages: good")
     return bool(problems)
+
+
+def _dotted(folder: Path, project: Path) -> str:
+    return ".".join(folder.relative_to(project / "src").parts)
 
 
 def _read(project: Path) -> dict[str, dict[str, object]]:

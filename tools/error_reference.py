@@ -24,7 +24,9 @@ from actas.core import (
     InsufficientScope,
     InvalidProof,
     NonceRequired,
+    ServerBusy,
     SessionRejected,
+    TooManyRequests,
     UnknownAction,
 )
 from actas.core.discovery import installed
@@ -47,6 +49,8 @@ FORMS: Sequence[tuple[type[ActasError] | tuple[type[ActasError], ...], str]] = (
     (SessionRejected, "HTTP 403 without a challenge"),
     (InsufficientScope, "HTTP 403 with a challenge that names all scopes"),
     (UnknownAction, "JSON-RPC error -32602"),
+    (TooManyRequests, "HTTP 429 with `Retry-After`"),
+    (ServerBusy, "HTTP 503 with `Retry-After`"),
     (AuditUnavailable, "HTTP 503 at the door, tool result in a call"),
     (ActasError, "tool result"),
 )
@@ -73,6 +77,8 @@ OPERATOR = {
     "downstream_unavailable": "See whether the system behind the module is up: the tool `health-check`.",
     "timeout": "`mcp.tool_timeout`, or the plug-in's own limit.",
     "limit_exceeded": "The plug-in's `limits`.",
+    "too_many_requests": "The audit's `reason` names the limit: [limits](../how-to/limits.md).",
+    "server_busy": "`limits.concurrent`, or one process more.",
     "audit_unavailable": "See that the audit's disk has room and its folder is there.",
     "server_failed": "The protected server's own log; its caller has seen its error as it is.",
     "internal": "Find the request id in the log, and report what stands there.",
@@ -98,7 +104,7 @@ How an error reaches a caller:
 | tool result | a result with `isError`, and in `structuredContent` `{"error": {"code", "message", "requestId"}}` |
 | JSON-RPC error | an `error` with code and message: the same for what is hidden and what is not there |
 | the same, for resources and prompts | in place of a tool result: `{"code", "requestId"}` is in its `data` |
-| HTTP 401, 403, 503 | a body `{"error": code, "error_description": message}` |
+| HTTP 401, 403, 429, 503 | a body `{"error": code, "error_description": message}` |
 
 `requestId` is the `request_id` of the [audit](audit.md). A request without any token gets a 401 without `error` in its
 challenge (RFC 6750 section 3.1), recorded as `missing_token`.

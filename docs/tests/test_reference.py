@@ -128,3 +128,13 @@ def test_every_command_and_option_is_on_the_page_and_no_other() -> None:
 
 def _options(command) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def test_every_threat_says_of_which_kinds_it_is_what_stops_it_and_what_shows_it() -> None:
+    text = (ROOT / "docs" / "explanation" / "security.md").read_text()
+    model = text[text.index("## The threat model") : text.index("## What is not protected")]
+    rows = [line for line in model.splitlines() if line.startswith("| ") and not line.startswith("| |")]
+    assert len(rows) > 60
+    kinds = {kind for row in rows for kind in row.split("|")[1].split()}
+    assert kinds == set("STRIDE")
+    assert all(row.split("|")[1].strip() and "`test_" in row for row in rows)

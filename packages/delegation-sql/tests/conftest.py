@@ -9,10 +9,12 @@ import pytest
 
 from actas.delegation.sql.settings import SqlSettings
 from actas.testing.fixtures import debian_postgres, embedded_postgres
-from actas.testing.postgres import PostgresServer
+from actas.testing.pgbouncer import PgBouncer
+from actas.testing.postgres import DebianPostgres, PostgresServer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sql_gateway import Gateway, gateway_to, settings_for
+from sql_ways import USERS, WAYS, Way, add_roles_and_databases, way_of
 
 __all__ = ["debian_postgres", "embedded_postgres"]
 
@@ -45,15 +47,47 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def _prepared(server: PostgresServer) -> PostgresServer:
+    """The server with alice, bob and others, and all tables; the first time, they are made."""
+    if server not in _PREPARED:
+        server.add_users(*USERS)
+        server.sql(_SCHEMA)
+        add_roles_and_databases(server, _SCHEMA)
+        _PREPARED.append(server)
+    return server
+
+
+_PREPARED: list[PostgresServer] = []
+
+
 @pytest.fixture(
     scope="session", params=["embedded_postgres", "debian_postgres"], ids=["embedded-peer", "debian-certificate"]
 )
 def server(request: pytest.FixtureRequest) -> PostgresServer:
     """A running server with alice, bob and others. A missing one fails the tests."""
-    running: PostgresServer = request.getfixturevalue(request.param)
-    running.add_users("alice", "bob", *(f"user{number}" for number in range(20)))
-    running.sql(_SCHEMA)
-    return running
+    return _prepared(request.getfixturevalue(request.param))
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(debian_postgres: DebianPostgres) -> Iterator[PgBouncer]:
+    with PgBouncer(debian_postgres, *USERS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each identity on each server that can have it."""
+    name: str = request.param
+    server = _prepared(request.getfixturevalue(f"{name.partition('-')[0]}_postgres"))
+    return way_of(name, server, request.getfixturevalue("pgbouncer") if name.endswith("pooled_login") else None)
+
+
+@pytest.fixture
+def way_admin(way: Way) -> Iterator[psycopg.Connection]:
+    """The superuser's own connection to the database that ``way`` uses."""
+    where = {"host": str(way.server.socket_folder), "port": str(way.server.port), "dbname": way.settings.database}
+    with psycopg.connect(**where, user="postgres", autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture

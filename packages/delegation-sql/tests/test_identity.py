@@ -10,12 +10,19 @@ from sql_gateway import READ, WRITE, Gateway, gateway_to, session_of
 from actas.core.errors import IdentityMismatch, PermissionDenied, PrincipalUnavailable
 from actas.core.models import Session
 from actas.delegation.sql.actions import Query
+from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import DatabaseRefused, LoginRefused, StatementFailed
+from actas.delegation.sql.frames import own_login
+from actas.delegation.sql.identities.login import Login
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.settings import PoolSettings, SqlSettings
+from actas.delegation.sql.transaction import Bounds, Statement, run_as
+from actas.delegation.sql.wire import Wire
 
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
+BOUNDS = Bounds(100_000, 5.0)
+NOT_MINE = Statement("INSERT INTO notes (body) VALUES ('not mine')", 10, read_only=False)
 
 
 async def test_each_user_gets_their_own_rows_and_their_own_receipt(gateway: Gateway, settings: SqlSettings) -> None:
@@ -60,7 +67,7 @@ async def test_two_hundred_concurrent_calls_of_twenty_users_are_never_mixed_up(s
         assert gateway.module._pool.open <= 12
 
 
-async def test_a_role_that_its_owner_set_to_another_one_is_refused_before_anything_runs(
+async def test_a_role_that_its_owner_set_to_another_one_is_itself_all_the_same(
     settings: SqlSettings, admin: Admin
 ) -> None:
     admin.execute("GRANT bob TO user1")
@@ -68,13 +75,50 @@ async def test_a_role_that_its_owner_set_to_another_one_is_refused_before_anythi
     try:
         async with gateway_to(settings) as gateway:
             for _ in range(2):
-                with pytest.raises(IdentityMismatch):
-                    await gateway.query("INSERT INTO notes (body) VALUES ('not mine')", "user1", WRITE)
-            await asyncio.sleep(0)
-        assert admin.execute("SELECT count(*) FROM notes WHERE body = 'not mine'").fetchone() == (0,)
+                assert await gateway.rows("SELECT session_user, current_user", "user1") == [["user1", "user1"]]
+                assert await gateway.rows("SELECT * FROM notes", "user1") == []
     finally:
         admin.execute("ALTER ROLE user1 RESET ALL")
         admin.execute("REVOKE bob FROM user1")
+
+
+async def test_a_session_whose_role_was_renamed_runs_nothing_under_the_old_name(
+    settings: SqlSettings, admin: Admin
+) -> None:
+    admin.execute("CREATE ROLE former LOGIN IN ROLE app_users")
+    connection = await Login(settings, Connector(settings)).connect("user2")
+    try:
+        admin.execute("ALTER ROLE user2 RENAME TO user2_away")
+        admin.execute("ALTER ROLE former RENAME TO user2")
+        with pytest.raises(IdentityMismatch):
+            await run_as(Wire(connection), own_login("user2"), NOT_MINE, BOUNDS)
+        assert admin.execute("SELECT count(*) FROM notes WHERE body = 'not mine'").fetchone() == (0,)
+    finally:
+        connection.pgconn.finish()
+        admin.execute("DROP ROLE user2")
+        admin.execute("ALTER ROLE user2_away RENAME TO user2")
+
+
+@pytest.mark.parametrize("statement", ["SELECT secret FROM bobs", "INSERT INTO notes (body) VALUES ('not mine')"])
+async def test_a_connection_of_bobs_never_serves_alice(settings: SqlSettings, admin: Admin, statement: str) -> None:
+    connection = await Login(settings, Connector(settings)).connect("bob")
+    wire = Wire(connection)
+    with pytest.raises(IdentityMismatch):
+        await run_as(wire, own_login("alice"), replace(NOT_MINE, text=statement), BOUNDS)
+    assert not wire.idle
+    connection.pgconn.finish()
+    assert admin.execute("SELECT count(*) FROM notes WHERE body = 'not mine'").fetchone() == (0,)
+
+
+async def test_parallel_workers_are_the_user_too(settings: SqlSettings, admin: Admin) -> None:
+    forced = "debug_parallel_query" if admin.info.server_version >= 160000 else "force_parallel_mode"
+    admin.execute(f"ALTER DATABASE app SET {forced} = on")
+    try:
+        async with gateway_to(settings) as gateway:
+            seen = await gateway.rows("SELECT session_user, current_user, count(*) FROM notes GROUP BY 1, 2")
+            assert seen == [["alice", "alice", 2]]
+    finally:
+        admin.execute("ALTER DATABASE app RESET ALL")
 
 
 async def test_what_a_user_sets_for_its_own_role_does_not_reach_our_sessions(

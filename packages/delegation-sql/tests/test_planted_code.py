@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from sql_gateway import WRITE, Gateway, gateway_to
 
-from actas.core.errors import IdentityMismatch
 from actas.delegation.sql.actions import ListTables, TableDetails
 from actas.delegation.sql.failures import LoginRefused, StatementFailed
 from actas.delegation.sql.settings import PoolSettings, SqlSettings
@@ -87,23 +86,37 @@ async def test_who_alone_may_create_in_a_schema_is_let_in(settings: SqlSettings)
         assert await gateway.value("SELECT session_user") == "alice"
 
 
-async def test_a_session_with_statements_that_somebody_prepared_is_used_no_more(
-    settings: SqlSettings, planted: Admin
+KEPT = "SELECT name, statement FROM pg_prepared_statements"
+FORGE = """
+DECLARE n text; BEGIN
+    FOR n IN SELECT name FROM pg_prepared_statements LOOP EXECUTE 'DEALLOCATE ' || n; END LOOP;
+    FOR i IN 1..20 LOOP EXECUTE 'PREPARE actas_' || i || ' AS SELECT ''forged'', ''bob'', ''bob'''; END LOOP;
+    RETURN 1;
+END"""
+
+
+async def test_only_a_statement_that_is_said_again_at_once_is_kept_and_no_part_of_the_frame(
+    settings: SqlSettings,
 ) -> None:
-    _plant(planted, "EXECUTE 'PREPARE forged AS SELECT 1'")
-    async with gateway_to(settings, pool=ONE) as gateway:
-        assert await gateway.value(CATCH) == 1
-        with pytest.raises(IdentityMismatch):
-            await gateway.query("SELECT 1")
-        assert await gateway.value("SELECT session_user") == "alice"
-
-
-async def test_no_part_of_the_frame_is_kept_where_it_could_be_replaced(settings: SqlSettings) -> None:
     async with gateway_to(settings, pool=ONE) as gateway:
         for permissions in (WRITE, WRITE, ("sql:read",)):
             await gateway.query("SELECT count(*) FROM notes", "alice", permissions)
-        kept = await gateway.rows("SELECT statement FROM pg_prepared_statements")
-        assert kept == [["SELECT count(*) FROM notes"]]
+        assert [await gateway.rows(KEPT) for _ in range(3)] == [[], [["actas_2", KEPT]], [["actas_2", KEPT]]]
+
+
+async def test_what_is_kept_serves_no_other_text_whatever_planted_code_made_of_it(
+    settings: SqlSettings, planted: Admin
+) -> None:
+    planted.execute(
+        "CREATE FUNCTION public.caught(public.notes) RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog AS "
+        f"$${FORGE}$$"
+    )
+    who = "SELECT session_user, current_user, count(*) FROM notes"
+    async with gateway_to(settings, pool=ONE) as gateway:
+        for _ in range(3):
+            assert await gateway.rows(CATCH) in ([[1]], [["forged", "bob", "bob"]])  # it may do this to its own text
+            for _ in range(4):
+                assert await gateway.rows(who) == [["alice", "alice", 2]]
 
 
 async def test_a_write_is_a_write_whatever_an_earlier_call_made_the_default(

@@ -17,9 +17,18 @@ from actas.delegation.sql import probe
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.plugin import actas_module_kinds
-from actas.delegation.sql.settings import LevelSettings, LimitSettings, PoolSettings, SqlSettings, TlsSettings
+from actas.delegation.sql.settings import (
+    IssuerSettings,
+    LevelSettings,
+    LimitSettings,
+    PoolSettings,
+    ServiceSettings,
+    SqlSettings,
+    TlsSettings,
+)
 
 SOCKET = SqlSettings(host="/run/postgresql", database="app")
+ISSUER = IssuerSettings(certificate_file="/x", key_file="/y")
 
 
 def test_importing_the_plugin_imports_no_driver_and_no_parser() -> None:
@@ -64,6 +73,21 @@ def test_the_actions_become_the_expected_tools_behind_the_read_permission() -> N
         ),
         (replace(SOCKET, host=""), "tls"),
         (replace(SOCKET, database=""), "database"),
+        (replace(SOCKET, host="db.test", tls=TlsSettings(ca_file="/x")), "tls.certificate_file"),
+        (
+            replace(SOCKET, host="db.test", tls=TlsSettings(ca_file="/x", certificate_file="/y")),
+            "tls: certificate_file",
+        ),
+        (replace(SOCKET, identity="set_role"), "service"),
+        (replace(SOCKET, identity="ephemeral_role"), "service"),
+        (replace(SOCKET, service=ServiceSettings(role="svc")), "service"),
+        (replace(SOCKET, identity="set_role", service=ServiceSettings(role="Postgres")), "service.role"),
+        (replace(SOCKET, identity="set_role", service=ServiceSettings(role="")), "service.role"),
+        (replace(SOCKET, identity="user_certificate"), "issuer"),
+        (replace(SOCKET, identity="user_certificate", issuer=ISSUER), "host"),
+        (replace(SOCKET, identity="user_certificate", issuer=ISSUER), "issuer.key_file"),
+        (replace(SOCKET, identity="user_certificate", issuer=replace(ISSUER, seconds=5)), "issuer.seconds"),
+        (replace(SOCKET, issuer=ISSUER), "issuer"),
         (replace(SOCKET, port=0), "port"),
         (replace(SOCKET, search_path=[]), "search_path"),
         (replace(SOCKET, search_path=["a", ""]), "search_path"),

@@ -9,16 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from actas.testing import postgres
+from actas.testing import postgres_lines
 from actas.testing.missing import ServerMissing
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
 
+IDENTITIES = (Path(__file__).parents[3] / "docs" / "how-to" / "choose-a-postgresql-identity.md").read_text()
+EXAMPLES = {
+    "{user}": "alice",
+    "{os_user}": "actas",
+    "{database}": "app",
+    "{folder}": "/etc/pgbouncer/actas",
+    "{host}": "db.example.com",
+    "{port}": "5432",
+}
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["PEER_HBA", "PEER_IDENT", "CERTIFICATE_HBA", "CERTIFICATE_IDENT"])
 def test_the_readme_shows_the_lines_that_the_tests_run_with(name: str) -> None:
-    assert f"\n```\n{getattr(postgres, name)}```\n" in README
+    assert f"\n```\n{getattr(postgres_lines, name)}```\n" in README
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in vars(postgres_lines) if name.endswith(("_HBA", "_IDENT", "_SQL", "_INI"))],
+)
+def test_the_page_about_identities_shows_the_lines_that_the_tests_run_with(name: str) -> None:
+    shown = getattr(postgres_lines, name)
+    for placeholder, example in EXAMPLES.items():
+        shown = shown.replace(placeholder, example)
+    assert shown in IDENTITIES
 
 
 def test_a_missing_server_is_an_error_that_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ async def test_the_callers_deadline_ends_the_statement_on_the_server(gateway: Ga
 async def test_a_cancelled_call_ends_its_statement_on_the_server(
     settings: SqlSettings, admin: Admin, monkeypatch: pytest.MonkeyPatch, check: str
 ) -> None:
-    monkeypatch.setattr("actas.delegation.sql.login._CLIENT_CHECK_MILLISECONDS", check)
+    monkeypatch.setattr("actas.delegation.sql.connector._CLIENT_CHECK_MILLISECONDS", check)
     gateway = Gateway(SqlDelegation(settings))
     running = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
     await _until(admin, running=True)

@@ -59,7 +59,7 @@ class Source:
         self.obtained.append(session.subject)
         return Credential(token=Secret(f"exchanged-{self.number}"), subject=session.subject, expires_at=2e9)
 
-    def discard(self, session: Session, refused: Credential) -> None:
+    async def discard(self, session: Session, refused: Credential) -> None:
         if not self.stubborn:
             self.number += 1
 

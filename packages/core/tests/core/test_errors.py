@@ -54,8 +54,10 @@ def test_the_codes_stay_what_clients_and_auditors_know() -> None:
         "PluginError": "plugin",
         "PrincipalUnavailable": "principal_unavailable",
         "SecretError": "secret",
+        "ServerBusy": "server_busy",
         "SessionExpired": "session_expired",
         "SessionRejected": "session_rejected",
+        "TooManyRequests": "too_many_requests",
         "UnknownAction": "unknown_action",
     }
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -27,11 +27,13 @@ from actas.core import (
 )
 from actas.core.roles import Permissions, RoleMappings
 from actas.mcp import AuthSettings, MCPOAuthServer, McpSettings, Settings
+from actas.mcp.settings import LimitSettings, SharedSettings
 from actas.testing.idp import DemoUser, IdentityProvider
 
 PASSWORD = "hunter2"
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-11-25"
+WIRES = pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
 ROLES = RoleMappings(admin=["boss"], user=["staff"], custom={"auditor": ["audit"]})
 PERMISSIONS = Permissions(admin=["toy:use", "toy:break"], user=["toy:use"], custom={"auditor": ["toy:look"]})
 USERS = {
@@ -276,6 +278,46 @@ def serve(idp: IdentityProvider, sink: MemorySink, toy: Toy) -> Serve:
 async def stage(serve: Serve) -> AsyncIterator[Stage]:
     async with serve() as running:
         yield running
+
+
+class Limited:
+    """Starts servers with limits."""
+
+    def __init__(self, idp: IdentityProvider, sink: MemorySink, toy: Toy, stack: AsyncExitStack) -> None:
+        self._idp, self._sink, self._toy, self._stack = idp, sink, toy, stack
+
+    async def __call__(
+        self, *, shared: SharedSettings | None = None, mcp: Mapping[str, Any] | None = None, **limits: Any
+    ) -> Stage:
+        settings = replace(
+            settings_for(self._idp.trusted(role_mappings=ROLES), **(mcp or {})),
+            limits=LimitSettings(**limits),
+            shared=shared or SharedSettings(),
+        )
+        server = MCPOAuthServer(settings, audit_sink=self._sink)
+        server.register_delegation_module("toy", self._toy)
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+        http = await self._stack.enter_async_context(httpx2.AsyncClient(timeout=30))
+        return Stage(server, self._idp, self._sink, self._toy, http)
+
+
+@pytest.fixture
+async def limited(idp: IdentityProvider, sink: MemorySink, toy: Toy) -> AsyncIterator[Limited]:
+    async with AsyncExitStack() as stack:
+        yield Limited(idp, sink, toy, stack)
+
+
+def refused(response: httpx2.Response) -> bool:
+    """Whether it is a complete 429; anything but that and 200 fails."""
+    if response.status_code == 200:
+        return False
+    assert response.status_code == 429
+    assert response.json()["error"] == "too_many_requests"
+    assert 1 <= int(response.headers["retry-after"]) <= 86_400
+    assert response.headers["cache-control"] == "no-store"
+    assert "www-authenticate" not in response.headers
+    return True
 
 
 class InProcess:

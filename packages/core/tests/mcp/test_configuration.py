@@ -265,12 +265,12 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], object], list[str]]] = [
     (
         "unprintable key",
         lambda c: c.update({"\ud800": 1}),
-        ["\\ud800: unknown key; known here: auth, mcp, delegation, plugins, secrets_directory"],
+        ["\\ud800: unknown key; known here: auth, mcp, delegation, limits, shared, plugins, secrets_directory"],
     ),
     (
         "key that is no string",
         lambda c: c.update({5: 1}),
-        ["5: unknown key; known here: auth, mcp, delegation, plugins, secrets_directory"],
+        ["5: unknown key; known here: auth, mcp, delegation, limits, shared, plugins, secrets_directory"],
     ),
     (
         "secrets folder",

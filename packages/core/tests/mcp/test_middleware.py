@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 import httpx2
@@ -16,6 +17,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from actas.core import Authorization, ConfigurationError, DelegationRefused, MemorySink, Outcome, Session
 from actas.mcp import DoorMiddleware, current_pipeline, current_session, requires
+from actas.mcp.settings import LimitSettings
 from actas.testing.idp import IdentityProvider
 
 from .conftest import ROLES, settings_for
@@ -318,3 +320,19 @@ async def test_what_is_wrong_with_the_configuration_stops_the_start(idp: Identit
     app = Starlette(middleware=[Middleware(DoorMiddleware, configuration={"auth": {}})])
     with pytest.raises(ConfigurationError, match="trusted_idps"):
         await app({"type": "lifespan", "app": app}, None, None)  # type: ignore[arg-type]  # unread
+
+
+@APPS
+async def test_limits_hold_before_an_application_too(idp: IdentityProvider, sink: MemorySink, app: Any) -> None:
+    def made(port: int) -> Any:
+        settings = settings_for(idp.trusted(role_mappings=ROLES), resource=f"http://127.0.0.1:{port}/")
+        limited = replace(settings, limits=LimitSettings(per_user="2/hour", concurrent=1))
+        return added(app(), configuration=limited, audit_sink=sink)
+
+    async with serving(made) as served:
+        answers = [await get(served, "/whoami", idp.issue("alice")) for _ in range(3)]
+        assert [each.status_code for each in answers] == [200, 200, 429]
+        assert int(answers[-1].headers["retry-after"]) > 1
+        assert (await get(served, "/nothing", idp.issue("bob"))).status_code == 404
+        assert (await get(served, "/whoami", idp.issue("bob"))).status_code == 200
+    assert [each.code for each in sink.entries(source="limits")] == ["too_many_requests"]

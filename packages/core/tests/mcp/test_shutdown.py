@@ -55,7 +55,10 @@ class Caller:
         self._url, self._token, self._version, self._fresh = url, token, version, fresh
         self._http = httpx2.AsyncClient(timeout=60)
         self.answers: list[object] = []
+        self.answered = 0
         self.lost: list[str] = []
+        self.resets = 0
+        """Connections that were made when the socket was about to be closed, and that nobody accepted."""
 
     async def ask(self, seconds: float) -> httpx2.Response:
         headers, body = request("tools/call", {"name": "relay-nap", "arguments": {"seconds": seconds}}, self._version)
@@ -69,12 +72,16 @@ class Caller:
                 answer = await self.ask(seconds)
             except httpx2.ConnectError:
                 break
+            except httpx2.ReadError:
+                self.resets += 1
+                break
             except httpx2.TransportError as error:
                 self.lost.append(repr(error))
                 break
             if answer.status_code != 200:
                 self.lost.append(answer.text)
                 break
+            self.answered += 1
             self.answers.append(answer.json()["result"]["structuredContent"]["result"])
             if self._fresh:
                 await self._http.aclose()
@@ -102,10 +109,17 @@ async def test_no_request_is_lost_by_sigterm_under_load(
             await _busy(callers)
             server.signal(signal.SIGTERM)
         assert await server.ended() == 0
+    _nothing_is_lost(callers, tmp_path)
+
+
+def _nothing_is_lost(callers: list[Caller], folder: Path) -> None:
+    """Whatever was begun was answered. One connection may fall into the gap that decision 52 speaks of: between the
+    last accept and the close. Nobody has read from it, so nothing was done."""
     assert [loss for caller in callers for loss in caller.lost] == []
-    lines = [json.loads(line) for line in tmp_path.joinpath("audit.jsonl").read_text().splitlines()]
+    assert sum(caller.resets for caller in callers) <= 1
+    lines = [json.loads(line) for line in folder.joinpath("audit.jsonl").read_text().splitlines()]
     carried_out = [line for line in lines if line["source"] == "delegation:relay"]
-    assert len(carried_out) == sum(len(caller.answers) for caller in callers)
+    assert len(carried_out) == sum(caller.answered for caller in callers)
     assert {line["outcome"] for line in carried_out} == {"success"}
 
 
@@ -136,7 +150,7 @@ async def test_no_request_is_lost_by_reloads_on_sighup_and_on_change_and_a_bad_f
             await _busy(callers)
             server.signal(signal.SIGTERM)
         assert await server.ended() == 0
-    assert [loss for caller in callers for loss in caller.lost] == []
+    _nothing_is_lost(callers, tmp_path)
     assert all(caller.answers[-1] == "seen" for caller in callers)
 
 
@@ -266,14 +280,17 @@ async def test_probes_say_ok_and_nothing_else(stage: Stage, path: str) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_an_unmodified_client_gets_the_answer_it_waits_for(stage: Stage, mode: str, sink: MemorySink) -> None:
-    async with stage.client(stage.token(), mode) as client:
-        call = asyncio.create_task(client.call_tool("toy-slow", {}))
-        await stage.toy.running.wait()
-        stopping = asyncio.create_task(stage.server.stop())
-        await asyncio.sleep(0)
-        stage.toy.release.set()
-        assert (await call).structured_content == {"result": "done"}
-        with contextlib.suppress(Exception):  # whatever the client makes of a server that is gone
+    answer: object = None
+    with contextlib.suppress(Exception):  # whatever the client makes, afterwards, of a server that is gone
+        async with stage.client(stage.token(), mode) as client:
+            await client.list_tools()  # or the client would do so after the call, to see how its result should look
+            call = asyncio.create_task(client.call_tool("toy-slow", {}))
+            await stage.toy.running.wait()
+            stopping = asyncio.create_task(stage.server.stop())
+            await asyncio.sleep(0)
+            stage.toy.release.set()
+            answer = (await call).structured_content
             await client.list_tools()
+    assert answer == {"result": "done"}
     await stopping
     assert sink.entries(source="delegation:toy")[-1].outcome is Outcome.SUCCESS

@@ -100,6 +100,23 @@ async def test_an_unmodified_client_calls_as_the_user_of_the_token(local: Local,
     assert "serving alice over stdio" in log and local.idp.issue("alice")[:20] not in log
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_limits_hold_over_stdio_too(local: Local, mode: Mode) -> None:
+    local.config.write_text(local.config.read_text() + '[limits.per_tool]\nrelay-say = "1/hour"\n')
+    async with local.client(mode=mode, token=local.idp.issue("alice")) as client:
+        assert (await client.call_tool("relay-say", {})).structured_content == {"result": "hello"}
+        with pytest.raises(MCPError) as told:
+            await client.call_tool("relay-say", {})
+        assert told.value.error.data["error"] == "too_many_requests"
+        assert told.value.error.data["retryAfter"] > 1
+        assert (await client.call_tool("user-info", {})).structured_content
+    local.config.write_text(local.config.read_text() + '[limits]\nper_user = "1/hour"\n')
+    async with local.client(mode=mode, token=local.idp.issue("alice")) as client:
+        with pytest.raises(MCPError, match="Too many requests"):
+            for _ in range(2):
+                await client.call_tool("user-info", {})
+
+
 async def test_without_a_token_nobody_is_served(local: Local) -> None:
     told = await local.fails()
     assert "Set ACTAS_TOKEN" in told and "--token-file" in told and "Traceback" not in told

@@ -30,8 +30,10 @@ from actas.core.errors import (
     PluginError,
     PrincipalUnavailable,
     SecretError,
+    ServerBusy,
     SessionExpired,
     SessionRejected,
+    TooManyRequests,
     UnknownAction,
 )
 from actas.core.hookspecs import hookimpl
@@ -132,9 +134,11 @@ __all__ = [
     "Secret",
     "SecretError",
     "SecretProvider",
+    "ServerBusy",
     "Session",
     "SessionExpired",
     "SessionRejected",
+    "TooManyRequests",
     "UnknownAction",
     "hookimpl",
 ]

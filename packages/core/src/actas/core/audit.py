@@ -65,6 +65,8 @@ def _plain(value: object) -> object:
             return value
         case float():
             return round(value, 3)
+        case int():
+            return value
         case _:
             return _text(value)
 

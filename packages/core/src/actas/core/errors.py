@@ -26,6 +26,8 @@
      │    ├── DownstreamUnavailable the downstream does not answer
      │    ├── DelegationTimeout     the time was up
      │    └── LimitExceeded         too much of something
+     ├── TooManyRequests            one user, tool, issuer or address asks too often: HTTP 429
+     ├── ServerBusy                 everybody together asks for too much at once: HTTP 503
      ├── AuditUnavailable           the minutes cannot be kept, and the policy is to refuse
      └── InternalError              a defect; the private detail is in the log
 
@@ -34,6 +36,7 @@ a configured value. ``detail`` is for the log and the audit. A plug-in derives i
 with codes of its own, prefixed with its name.
 """
 
+import math
 import traceback
 from collections.abc import Iterable
 from typing import ClassVar
@@ -246,6 +249,31 @@ class LimitExceeded(DelegationError):
     code = "limit_exceeded"
     outcome = Outcome.REFUSED
     default_message = "A limit was reached. Ask for less, or try again later."
+
+
+class TooManyRequests(ActasError):
+    """One user, tool, issuer or address asks too often, or one user for too much at once (RFC 6585 section 4).
+
+    ``retry_after`` is in whole seconds, at least 1.
+    """
+
+    code = "too_many_requests"
+    outcome = Outcome.REFUSED
+    default_message = "Too many requests. Wait for as many seconds as Retry-After says, then try again."
+
+    def __init__(self, retry_after: float, *, detail: str | None = None) -> None:
+        self.retry_after = max(1, math.ceil(retry_after))
+        super().__init__(detail=detail)
+
+
+class ServerBusy(ActasError):
+    """All callers together ask for more at once than this server takes on. Nothing was looked at."""
+
+    code = "server_busy"
+    outcome = Outcome.REFUSED
+    default_message = "This server is busy. Try again in a moment."
+    retry_after = 1
+    """Seconds."""
 
 
 class AuditUnavailable(ActasError):

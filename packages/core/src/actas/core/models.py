@@ -250,8 +250,8 @@ class AuditEvent:
     """One line of the minutes. Carries no token, no parameter value and no result."""
 
     source: str
-    """Who wrote it: ``auth``, ``tool``, ``delegation:<module>``, ``configuration`` where one was replaced, or ``audit``
-    itself when it works again."""
+    """Who wrote it: ``auth``, ``limits``, ``tool``, ``delegation:<module>``, ``configuration`` where one was replaced,
+    or ``audit`` itself when it works again."""
     outcome: Outcome
     action: str
     request_id: str = ""
@@ -276,6 +276,8 @@ class AuditEvent:
     """Why the call was allowed, once it was: permission, role, and what each authoriser said."""
     receipt: Receipt | None = None
     duration_ms: float | None = None
+    count: int | None = None
+    """Set where one event stands for so many alike, which were not recorded one by one."""
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     event_id: str = field(default_factory=new_id)
 

@@ -270,7 +270,7 @@ async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
         return await road.step(replace(call, credential=credential))
     except CredentialRejected:
         # It may have been revoked since it was kept. What the downstream did not let in, it has not begun.
-        source.discard(call.session, credential)
+        await source.discard(call.session, credential)
         another = await source.obtain(call.session)
         if another.token == credential.token:
             raise

@@ -114,7 +114,7 @@ class CredentialSource(Protocol):
         """
         ...
 
-    def discard(self, session: Session, refused: Credential) -> None:
+    async def discard(self, session: Session, refused: Credential) -> None:
         """Forget ``refused``: the downstream did not take it."""
         ...
 

@@ -1,14 +1,19 @@
 """What the minutes say of those who come: known, known and admitted to nothing, or not known at all."""
 
-from actas.core import Audit, AuditEvent, AuthenticationError, Outcome, Session, SessionRejected
+from collections.abc import Awaitable, Callable
+
+from actas.core import AuditEvent, AuthenticationError, Outcome, Session, SessionRejected
 from actas.core.pipeline import current_request
+
+Record = Callable[[AuditEvent], Awaitable[None]]
+"""Writes an event, or counts it."""
 
 
 async def record_failure(
-    audit: Audit, code: str, reason: str | None, outcome: Outcome = Outcome.REFUSED, *, address: str | None = None
+    record: Record, code: str, reason: str | None, outcome: Outcome = Outcome.REFUSED, *, address: str | None = None
 ) -> None:
     """Somebody came whom nobody knows, from ``address``. Raises AuditUnavailable as any record does."""
-    await audit.record(
+    await record(
         AuditEvent(
             source="auth",
             outcome=outcome,
@@ -21,26 +26,26 @@ async def record_failure(
     )
 
 
-async def record_session(audit: Audit, session: Session, *, address: str | None = None) -> None:
+async def record_session(record: Record, session: Session, *, address: str | None = None) -> None:
     """Somebody came who is known. Admitted to nothing is another event than not known. Raises AuditUnavailable."""
     if session.rejected:
-        await _record(audit, session, Outcome.REFUSED, SessionRejected.code, session.rejection_reason, address)
+        await _record(record, session, Outcome.REFUSED, SessionRejected.code, session.rejection_reason, address)
     else:
-        await _record(audit, session, Outcome.SUCCESS, None, None, address)
+        await _record(record, session, Outcome.SUCCESS, None, None, address)
 
 
-async def record_misuse(audit: Audit, session: Session, error: AuthenticationError, *, address: str | None) -> None:
+async def record_misuse(record: Record, session: Session, error: AuthenticationError, *, address: str | None) -> None:
     """Somebody came with the good token of ``session``, and could not show that it is his: it may be stolen.
 
     Raises AuditUnavailable as any record does.
     """
-    await _record(audit, session, Outcome.REFUSED, error.code, error.detail, address)
+    await _record(record, session, Outcome.REFUSED, error.code, error.detail, address)
 
 
 async def _record(
-    audit: Audit, session: Session, outcome: Outcome, code: str | None, reason: str | None, address: str | None
+    record: Record, session: Session, outcome: Outcome, code: str | None, reason: str | None, address: str | None
 ) -> None:
-    await audit.record(
+    await record(
         AuditEvent.of(
             session,
             source="auth",

@@ -13,7 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send a whole response."""
-    if not any(name == b"content-length" for name, _ in headers):
+    if status != 204 and not any(name == b"content-length" for name, _ in headers):  # RFC 9110 section 8.6
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

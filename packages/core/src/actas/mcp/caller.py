@@ -15,6 +15,7 @@ from actas.core import (
     Pipeline,
     Session,
     SessionExpired,
+    TooManyRequests,
 )
 from actas.mcp.asgi import Scope
 from actas.mcp.challenge import Challenges, Refusal
@@ -41,7 +42,7 @@ class Exchange:
     def refuse(self, error: ActasError) -> bool:
         """Answer ``error`` in the application's place, if it is the door's to answer.
 
-        That is a step-up, a token that has run out meanwhile, or minutes that cannot be kept.
+        That is a step-up, a token that has run out meanwhile, too many calls, or minutes that cannot be kept.
         """
         match error:
             case InsufficientScope():
@@ -49,6 +50,8 @@ class Exchange:
             case SessionExpired():
                 expired = AuthenticationError(Reason.EXPIRED)
                 self.refusal = self.challenges.invalid_token(expired, dpop=is_key_bound(self.session))
+            case TooManyRequests():
+                self.refusal = self.challenges.too_much(error)
             case AuditUnavailable():
                 self.refusal = self.challenges.unavailable(error)
             case _:

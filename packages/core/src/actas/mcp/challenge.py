@@ -12,7 +12,9 @@ from actas.core import (
     AuthorizationError,
     InsufficientScope,
     NonceRequired,
+    ServerBusy,
     Session,
+    TooManyRequests,
 )
 from actas.mcp.asgi import Headers
 from actas.oauth.binding import is_key_bound
@@ -75,6 +77,12 @@ class Challenges:
         needed = " ".join(sorted(error.scopes))
         attributes = {"error": error.code, "error_description": error.message, "scope": needed}
         return _refusal(403, self._challenge(attributes, dpop=is_key_bound(session)), error.code, error.message)
+
+    def too_much(self, error: TooManyRequests | ServerBusy) -> Refusal:
+        """429 or 503 with ``Retry-After`` (RFC 6585 section 4, RFC 9110 section 10.2.3)."""
+        refusal = _refusal(429 if isinstance(error, TooManyRequests) else 503, None, error.code, error.message)
+        refusal.headers.append((b"retry-after", b"%d" % error.retry_after))
+        return refusal
 
     def unavailable(self, error: AuditUnavailable | AuthenticationUnavailable) -> Refusal:
         """503 without a challenge: what cannot be recorded is not done, and the token is not to blame."""

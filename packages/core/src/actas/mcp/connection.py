@@ -7,12 +7,15 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from actas.mcp.places import Places
 from actas.mcp.tls import tls_extension
 
 HEAD_BYTES = 65_536
 """Bytes of a request's line and headers, without its token, or of what else comes between two pieces of its body."""
 RECEIVE_SECONDS = 60.0
 """Seconds in which a request must have arrived, its body included."""
+SEND_SECONDS = 120.0
+"""Seconds in which a client must have taken what waits to be sent, once it is more than a few packets."""
 KEEP_ALIVE_SECONDS = 75.0
 """Seconds for which a connection is kept between two requests: longer than proxies keep theirs (60 is usual), so that
 none sends a request on a connection that is being closed here."""
@@ -36,28 +39,45 @@ class Connection(HttpToolsProtocol):
 
     server_state: State
 
-    def __init__(self, *, longest_head: Callable[[], int], **uvicorns: Any) -> None:  # Any: uvicorn's own business
+    def __init__(
+        self,
+        *,
+        longest_head: Callable[[], int],
+        places: Places,
+        **uvicorns: Any,  # Any: uvicorn's own business
+    ) -> None:
         super().__init__(**uvicorns)
+        self._places = places
         self._longest_head = longest_head()
         self._head = 0
         self._begun = False
         self._unheard = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._sending: asyncio.TimerHandle | None = None
         self._extensions: dict[str, object] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
         self.server_state.all_gone.clear()
         self._extensions = tls_extension(transport)
+        if not self._places.opened(self):
+            self.abort()
+            return
         self._await_request()
         if self.server_state.stopping:
             self.let_go()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._places.closed(self)
         self._stop_waiting()
+        self._stop_sending()
         super().connection_lost(exc)
         if not self.connections:
             self.server_state.all_gone.set()
+
+    def abort(self) -> None:
+        """Close at once, whatever was still to be sent."""
+        self.transport.abort()
 
     def let_go(self) -> None:
         """Close when what runs is answered; where nothing does, when nothing has come for a while."""
@@ -78,8 +98,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unheard += len(data)
         super().data_received(data)
-        if self._unheard > self._longest_head and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._unheard > self._longest_head:
             self.send_400_response("Request head too large.")
+        elif self._deadline is None and not self._answering():
+            self._await_request()  # uvicorn's own timer ends with any byte, also one that begins no request
 
     def on_message_begin(self) -> None:
         self._head = 0
@@ -109,7 +133,28 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._unheard = 0
         self._stop_waiting()
+        if self._answering():
+            self._places.served(self)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._answering():
+            self._places.silent(self)
+        if self.transport.is_closing():
+            self._await_sent()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_sent()
+
+    def resume_writing(self) -> None:
+        self._stop_sending()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._await_sent()
 
     def _count(self, length: int) -> None:
         self._unheard = 0
@@ -120,6 +165,16 @@ class Connection(HttpToolsProtocol):
     def _await_request(self) -> None:
         self._stop_waiting()
         self._deadline = self.loop.call_later(RECEIVE_SECONDS, self.transport.abort)
+
+    def _await_sent(self) -> None:
+        """What waits to be sent must be gone in time; closing a connection waits for it too, without end."""
+        if self._sending is None:
+            self._sending = self.loop.call_later(SEND_SECONDS, self.abort)
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

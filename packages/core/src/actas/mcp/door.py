@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from actas.core import ActasError, AuditUnavailable
+from actas.core import ActasError, AuditUnavailable, ServerBusy, TooManyRequests
 from actas.core.models import new_id
 from actas.core.pipeline import request_id
 from actas.mcp.asgi import Message, Receive, Scope, Send, respond
@@ -80,17 +80,33 @@ class Door:
 
     async def _enter(self, site: Site, scope: Scope, receive: Receive, send: Send) -> None:
         context = request_id.set(new_id())
+        send = site.cors.readable(scope, send)
+        try:
+            refusal = site.cors.answer(scope) or await self._within_limits(site, scope, receive, send)
+        except AuditUnavailable as error:
+            refusal = site.entrance.challenges.unavailable(error)
+        except (TooManyRequests, ServerBusy) as error:
+            refusal = site.entrance.challenges.too_much(error)
+        finally:
+            request_id.reset(context)
+        if refusal is not None:
+            await respond(send, refusal.status, refusal.headers, refusal.body)
+
+    async def _within_limits(self, site: Site, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
+        """Serve, or say what to answer instead. Whatever happens, what was taken up is free again afterwards."""
+        await site.limits.arrive()
         try:
             session = await site.entrance.identify(scope)
             if isinstance(session, Refusal):
-                await respond(send, session.status, session.headers, session.body)
-            else:
+                return session
+            caller = await site.limits.admit(session)
+            try:
                 await site.endpoint(scope, receive, with_new_nonce(scope, send), session)
-        except AuditUnavailable as error:
-            refusal = site.entrance.challenges.unavailable(error)
-            await respond(send, refusal.status, refusal.headers, refusal.body)
+            finally:
+                site.limits.release(caller)
         finally:
-            request_id.reset(context)
+            site.limits.leave()
+        return None
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

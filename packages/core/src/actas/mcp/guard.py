@@ -29,6 +29,7 @@ from actas.core.authorization import entitled, hidden_because
 from actas.core.errors import places
 from actas.core.pipeline import current_request
 from actas.mcp.encoding import encode
+from actas.mcp.limits import Limits
 from actas.mcp.prompt_guard import PromptGuard
 from actas.mcp.receipts import proof
 from actas.mcp.resource_guard import ResourceGuard
@@ -77,8 +78,9 @@ class Guard:
     a hidden tool takes as long as one that is not there.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
         self.pipeline = pipeline
+        self._limits = limits
         self.resources = ResourceGuard(pipeline)
         self.prompts = PromptGuard(pipeline)
         self._tools: dict[str, Tool] = {}
@@ -186,6 +188,7 @@ class Guard:
         Raises:
             UnknownAction: there is no such tool, for this caller. Recorded.
             InsufficientScope: he may use it with more scopes. Recorded.
+            TooManyRequests: he called it too often. Recorded.
             AuditUnavailable: it cannot be recorded.
         """
         seen = await self._ask(session) if self._asked else None
@@ -193,6 +196,7 @@ class Guard:
         tool = view.tools.get(name)
         if tool is None:
             raise await self._unknown(session, name, seen)
+        await self._limits.spend_call(session, name)
         try:
             result = await tool.run(self.pipeline, session, arguments)
         except (InsufficientScope, AuditUnavailable):

@@ -14,6 +14,7 @@ import uvicorn
 from actas.core import ConfigurationError
 from actas.mcp.asgi import ASGIApp
 from actas.mcp.connection import HEAD_BYTES, KEEP_ALIVE_SECONDS, LINGER_SECONDS, Connection, State
+from actas.mcp.places import Places
 
 _ANSWER_SECONDS = 1.0
 """Seconds in which what was cut off must have been answered."""
@@ -109,6 +110,7 @@ class Listener:
         app: what answers.
         lifespan: entered before anything is answered, left when everything is.
         longest_token: in bytes; headers may be longer by :data:`~actas.mcp.connection.HEAD_BYTES`.
+        most_connections: that are kept open at a time.
         seconds: that running requests get to finish, when it stops.
         cut_off: ends those that did not; each must answer at once.
         tls: None speaks plain HTTP.
@@ -121,6 +123,7 @@ class Listener:
         lifespan: Callable[[], AbstractAsyncContextManager[object]],
         *,
         longest_token: Callable[[], int],
+        most_connections: Callable[[], int],
         seconds: Callable[[], float],
         cut_off: Callable[[], None],
         tls: ssl.SSLContext | None = None,
@@ -128,11 +131,12 @@ class Listener:
         self.port: int = listening.getsockname()[1]
         self._socket = listening
         self._lifespan = lifespan
+        protocol = partial(
+            Connection, longest_head=lambda: HEAD_BYTES + longest_token(), places=Places(most_connections)
+        )
         config = uvicorn.Config(
             cast("Any", app),  # Any: uvicorn's own ASGI types are narrower than the specification's
-            http=cast(
-                "Any", partial(Connection, longest_head=lambda: HEAD_BYTES + longest_token())
-            ),  # Any: it wants a class
+            http=cast("Any", protocol),  # Any: it wants a class
             ws="none",
             log_config=None,
             log_level="warning",

@@ -13,6 +13,8 @@ from actas.core import (
     AuthorizationError,
     ConfigurationError,
     Outcome,
+    ServerBusy,
+    TooManyRequests,
 )
 from actas.core.models import new_id
 from actas.core.pipeline import current_request, request_id
@@ -121,17 +123,31 @@ class DoorMiddleware:
             raise RuntimeError("the door is shut: the lifespan of the application that it is around was not run")
         context = request_id.set(new_id())
         try:
-            session = await self._site.entrance.identify(scope)
+            await self._within_limits(scope, receive, send)
+        except AuditUnavailable as error:
+            await _refuse(send, self._site.entrance.challenges.unavailable(error))
+        except (TooManyRequests, ServerBusy) as error:
+            await _refuse(send, self._site.entrance.challenges.too_much(error))
+        finally:
+            request_id.reset(context)
+
+    async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        site = self._site
+        await site.limits.arrive()
+        try:
+            session = await site.entrance.identify(scope)
             if isinstance(session, Refusal):
                 await _refuse(send, session)
                 return
-            await self._site.context.audit.ready()
-            exchange = enter(scope, session, self._site.entrance.challenges, self._site.context.pipeline)
-            await self._serve(scope, receive, with_new_nonce(scope, send), exchange)
-        except AuditUnavailable as error:
-            await _refuse(send, self._site.entrance.challenges.unavailable(error))
+            caller = await site.limits.admit(session)
+            try:
+                await site.context.audit.ready()
+                exchange = enter(scope, session, site.entrance.challenges, site.context.pipeline)
+                await self._serve(scope, receive, with_new_nonce(scope, send), exchange)
+            finally:
+                site.limits.release(caller)
         finally:
-            request_id.reset(context)
+            site.limits.leave()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         reply = _Reply(scope, send, exchange)

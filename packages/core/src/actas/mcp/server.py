@@ -258,6 +258,7 @@ class MCPOAuthServer:
                 Probes(door, ready=lambda: self._running is not None and not self._running.stopping),
                 door.lifespan,
                 longest_token=self._longest_token,
+                most_connections=lambda: self.settings.limits.connections,
                 seconds=lambda: self.settings.mcp.drain_timeout,
                 cut_off=self._sites.cut_off,
                 tls=self._tls,

@@ -10,6 +10,7 @@ from actas.core.audit import OnAuditFailure
 from actas.core.roles import Permissions
 from actas.core.secret import Secret
 from actas.http import HttpSettings
+from actas.mcp.rates import Rate
 from actas.oauth.exchange.settings import VaultSettings
 from actas.oauth.settings import Binding, RevocationSettings, TrustedIssuer
 from actas.oauth.target import normal
@@ -230,6 +231,83 @@ class DelegationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much of this server one caller, and all of them together, may have.
+
+    A rate is a number and `second`, `minute`, `hour` or `day`: `600/minute`. Its window begins with the first request
+    and ends that much later. Beyond it there is HTTP 429 with `Retry-After`.
+    """
+
+    per_user: str | None = None
+    """Requests of one user, or of one client where a token stands for no user. None: any number."""
+    per_issuer: str | None = None
+    """Requests of all users of one issuer together. None: any number."""
+    per_tool: dict[str, str] = field(default_factory=dict[str, str])
+    """Calls of one tool by one user: a rate for each tool's name."""
+    concurrent_per_user: int = 50
+    """Requests of one user that are served at a time."""
+    concurrent: int = 500
+    """Requests that are served at a time. Beyond that there is HTTP 503, before anything is looked at."""
+    connections: int = 800
+    """Connections kept open at a time. A new one beyond that takes the place of the one that is silent longest."""
+    failed_authentications_per_address: str | None = None
+    """Tokens from one address (of IPv6, one /64) that may be refused; after that only tokens that were good before
+    are looked at. Set it where this server sees its clients' addresses. None: any number."""
+
+    def __post_init__(self) -> None:
+        rates = {
+            "per_user": self.per_user,
+            "per_issuer": self.per_issuer,
+            "failed_authentications_per_address": self.failed_authentications_per_address,
+            **{f"per_tool.{tool}": rate for tool, rate in self.per_tool.items()},
+        }
+        for name, written in rates.items():
+            try:
+                _ = None if written is None else Rate.parse(written)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+        for name in ("concurrent_per_user", "concurrent", "connections"):
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise ValueError(f"{name} must be between 1 and 1000000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings:
+    """A Valkey or Redis server for what several processes of this server share: how many requests somebody made, and
+    exchanged tokens, sealed. Needs the extra `shared`. Where it does not answer, each process goes on by itself."""
+
+    url: Secret | None = None
+    """`rediss://user:password@host:port/0` (TLS), `redis://` (in the clear) or `unix:///path`; `valkey` in place of
+    `redis` is the same. None: each process is for itself."""
+    ca_file: str | None = None
+    """A PEM file with the authorities that may have issued the certificate of a `rediss` server. None: the system's."""
+
+    def __post_init__(self) -> None:
+        if self.url is None:
+            if self.ca_file is not None:
+                raise ValueError("ca_file needs a url")
+            return
+        parts = urlsplit(self.revealed_url())
+        if parts.scheme not in ("redis", "rediss", "unix") or parts.query or parts.fragment:
+            raise ValueError("url must begin with rediss://, redis:// or unix:// and have neither ? nor #")
+        if not parts.hostname if parts.scheme != "unix" else len(parts.path) < 2:
+            raise ValueError("url must say where the server is")
+        if self.ca_file is not None and parts.scheme != "rediss":
+            raise ValueError("ca_file is for rediss:// only")
+
+    def revealed_url(self) -> str:
+        """The URL with its password, as Redis clients spell it. Raises ValueError where there is none."""
+        if self.url is None:
+            raise ValueError("there is no url")
+        url = self.url.reveal()
+        return f"redis{url.removeprefix('valkey')}" if url.startswith("valkey") else url
+
+    def tls_options(self) -> dict[str, str]:
+        """What a Redis client is told besides."""
+        return {} if self.ca_file is None else {"ssl_ca_certs": self.ca_file}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration."""
 
@@ -239,6 +317,10 @@ class Settings:
     """The MCP server and its door."""
     delegation: DelegationSettings = field(default_factory=DelegationSettings)
     """The systems behind the tools."""
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    """How much of this server one caller, and all of them together, may have."""
+    shared: SharedSettings = field(default_factory=SharedSettings)
+    """What several processes of this server share."""
     plugins: list[str] = field(default_factory=list[str])
     """Plug-ins to load besides those that a module or the audit names: secret providers."""
     secrets_directory: str = SECRETS_DIRECTORY

@@ -30,10 +30,12 @@ from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
 from actas.mcp.challenge import Challenges
 from actas.mcp.config import Configuration
+from actas.mcp.cors import Cors
 from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
+from actas.mcp.limits import Limits
 from actas.mcp.metadata import Document, metadata_document, metadata_url, publications
 from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
@@ -80,6 +82,7 @@ class Site:
     entrance: Entrance
     endpoint: Endpoint
     sdk: McpEndpoint
+    cors: Cors
     publications: Mapping[str, Document]
     """What is published under ``/.well-known``, by path."""
 
@@ -106,7 +109,9 @@ class Site:
             revocation=auth.revocation,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
-        self.guard = Guard(pipeline)
+        self._store = assembly.shared_store(made.settings.shared)
+        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
+        self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
         self._used_proofs: ReplayStore = MemoryReplayStore(time.time)
@@ -115,12 +120,13 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self._vault = assembly.vault(auth.exchange_cache)
+        entries = assembly.shared_entries(auth.exchange_cache, self._store)
         # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
         self._exchange_http = HttpClient(auth.http)
         self._exchangers: list[Exchanger] = []
         for module in made.modules:
             created = Latecomer(module.name, assembly.created(module))
-            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault)
+            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault, entries)
             if exchanger is not None:
                 self._exchangers.append(exchanger)
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
@@ -143,6 +149,7 @@ class Site:
     def inherit(self, predecessor: "Site") -> None:
         """Take over what must outlive a change of the configuration, before :meth:`open`."""
         self.context.authenticator.inherit(predecessor.context.authenticator)
+        self.limits.inherit(predecessor.limits)
         self._used_proofs = predecessor._used_proofs
         if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
             self._nonces = predecessor._nonces
@@ -195,12 +202,15 @@ class Site:
             require_nonce=self.settings.auth.dpop.require_nonce,
         )
         self.binding = BindingChecker(issuers, proofs)
+        self.limits.check_tools(self.guard.tools)
+        self.cors = Cors(settings.allowed_origins)
         self.entrance = Entrance(
             self.context.authenticator,
             self.binding,
             Peers(settings.proxies),
             challenges,
             self.context.audit,
+            self.limits,
         )
         document = metadata_document(
             resource,
@@ -289,6 +299,9 @@ class Site:
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
                 await self._exchange_http.aclose()
+                await self.limits.aclose()
+                if self._store is not None:
+                    await self._store.aclose()
             finally:
                 if self._owns_sink:
                     await self.context.audit.sink.close()

@@ -28,6 +28,7 @@ from actas.core import (
     InsufficientScope,
     Session,
     SessionRejected,
+    TooManyRequests,
 )
 from actas.core.models import new_id
 from actas.core.pipeline import request_id
@@ -108,10 +109,10 @@ class Caller:
         try:
             session, known = await self._verified()
         except AuthenticationError as error:
-            await record_failure(audit, error.code, error.detail, error.outcome)
+            await record_failure(audit.record, error.code, error.detail, error.outcome)
             raise
         if not known or session.rejected:
-            await record_session(audit, session)
+            await record_session(audit.record, session)
         if session.rejected:
             raise SessionRejected(detail=session.rejection_reason)
         self._first = self._first or session
@@ -149,6 +150,10 @@ class Caller:
         except AuthenticationError as error:
             raise _told(error, self._source.renewal) from None
         site = self._site
+        try:
+            caller = await site.limits.admit(session)
+        except (TooManyRequests, AuditUnavailable) as error:
+            raise _told(error) from None
         arrived, exchange = with_caller(context, session, site.entrance.challenges, site.context.pipeline)
         try:
             return await call_next(arrived)
@@ -156,6 +161,8 @@ class Caller:
             if exchange.error is None:
                 raise
             raise _told(exchange.error) from None
+        finally:
+            site.limits.release(caller)
 
 
 def _told(error: ActasError, message: str | None = None) -> MCPError:
@@ -163,6 +170,8 @@ def _told(error: ActasError, message: str | None = None) -> MCPError:
     data: dict[str, object] = {"error": error.code}
     if isinstance(error, InsufficientScope):
         data["scopes"] = sorted(error.scopes)
+    if isinstance(error, TooManyRequests):
+        data["retryAfter"] = error.retry_after
     return MCPError(types.INVALID_REQUEST, message or error.message, data)
 
 

@@ -20,6 +20,7 @@ from actas.testing.idp import IdentityProvider
 from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
+from actas.testing.redis import RedisServer
 
 
 @contextmanager
@@ -44,6 +45,20 @@ def embedded_postgres() -> Generator[EmbeddedPostgres]:
 def debian_postgres() -> Generator[DebianPostgres]:
     """The distribution's own PostgreSQL, with TLS and a client certificate, for the whole session."""
     with DebianPostgres() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server() -> Generator[RedisServer]:
+    """A Redis server of the test's own: it may be killed and frozen."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def secured_redis_server() -> Generator[RedisServer]:
+    """A Redis server that is reached by TLS, with a password."""
+    with RedisServer(secured=True) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ class CertificateFiles:
 
 
 class CertificateAuthority:
-    """Issues P-256 certificates into ``folder``; its own is in ``certificate``, its key never leaves memory."""
+    """Issues P-256 certificates into ``folder``; its own is in ``certificate``."""
 
     def __init__(self, folder: Path, common_name: str = "actas throw-away CA") -> None:
         self._folder = folder
@@ -49,6 +49,13 @@ class CertificateAuthority:
         )
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def write_key(self) -> Path:
+        """Its own private key, in a file (mode 0600): for what is to issue certificates itself."""
+        path = self._folder / "ca.key"
+        path.touch(mode=0o600)
+        path.write_bytes(_private(self._key))
+        return path
 
     def issue_server(self, *hosts: str) -> CertificateFiles:
         """A server certificate for ``hosts`` (names or IP addresses), the first as its common name."""
@@ -80,11 +87,7 @@ class CertificateAuthority:
         certificate = builder.sign(self._key, hashes.SHA256())
         files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         files.key.touch(mode=0o600)
-        files.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        files.key.write_bytes(_private(key))
         return files
 
 
@@ -100,6 +103,12 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(min(now, now + valid_for) - _SKEW)
         .not_valid_after(now + valid_for)
+    )
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 

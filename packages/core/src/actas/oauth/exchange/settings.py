@@ -130,9 +130,13 @@ class VaultSettings:
     """What entries are sealed with, besides the caller's own token: 32 to 64 characters each, such as `openssl rand
     -hex 32` gives. The first one seals, all of them open: put a new one in front, and take the old one out when its
     entries have ended. Empty: a random one, which dies with the process."""
+    shared: bool = False
+    """Whether other processes find them too, in the store of `[shared]`. All need the same `secrets` then."""
 
     def __post_init__(self) -> None:
         if self.max_entries < 1 or self.max_entries_per_user < 1:
             raise ValueError("max_entries and max_entries_per_user must be at least 1")
+        if self.shared and not self.secrets:
+            raise ValueError("secrets are needed where entries are shared: with random ones nobody opens another's")
         if any(len(secret.reveal().encode()) not in SECRET_BYTES for secret in self.secrets):
             raise ValueError("secrets must have 32 to 64 characters each")

@@ -81,6 +81,13 @@ class Vault:
         identity = f"{len(issuer)}:{len(subject)}:{issuer}{subject}:".encode()
         return self._sealer.labels(purpose, identity, session.token.reveal().encode())
 
+    def adopt(self, label: Label, session: Session, entry: bytes, now: float) -> Found | None:
+        """Keep an entry that another process has made, where it opens and is still good."""
+        found = self._open(label, entry, now) if len(entry) > _HEAD.size else None
+        if found is not None:
+            self._store.put(label.name, owner_of(session.issuer, session.subject), entry)
+        return found
+
     def get(self, labels: Sequence[Label], now: float) -> Found | None:
         """The entry under one of ``labels``, where there is one that is still good at ``now``."""
         for label in labels:
@@ -110,17 +117,23 @@ class Vault:
         )
         return Found(credential, expires_at, due=now >= refresh_at)
 
-    def put(self, label: Label, session: Session, credential: Credential, now: float, until: float) -> None:
-        """Keep ``credential`` until then at most (seconds since the epoch, as ``now``)."""
+    def put(self, label: Label, session: Session, credential: Credential, now: float, until: float) -> bytes | None:
+        """Keep ``credential`` until then at most (seconds since the epoch, as ``now``).
+
+        Returns:
+            The entry as it is kept, sealed; None where it would be gone before anybody could ask for it.
+        """
         if not now < until:
-            return  # it would be gone before anybody could ask for it
+            return None
         refresh_at = now + (until - now) * REFRESH_AFTER
         clear = _HEAD.pack(refresh_at, until, _tag(session.claims.get("sid")), _tag(session.claims.get("jti")))
         plain = orjson.dumps(
             [credential.expires_at, credential.subject, credential.token_type, credential.token.reveal()]
         )
         owner = owner_of(session.issuer, session.subject)
-        self._store.put(label.name, owner, clear + seal(label, plain, clear))
+        entry = clear + seal(label, plain, clear)
+        self._store.put(label.name, owner, entry)
+        return entry
 
     def drop(self, labels: Sequence[Label]) -> None:
         """Forget the entry under ``labels``."""

@@ -6,7 +6,7 @@ Nothing is connected before somebody calls: there is no account of the module's 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from psycopg import Error, pq
 
@@ -22,14 +22,16 @@ from actas.core.models import Action, DelegationCall, DelegationResult, Health, 
 from actas.delegation.sql import catalog
 from actas.delegation.sql.actions import ListTables, Query, TableDetails, actions
 from actas.delegation.sql.connections import ConnectionPool
+from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.gate import Gate
+from actas.delegation.sql.identities import identity_of
 from actas.delegation.sql.levels import Level, Levels
-from actas.delegation.sql.login import Login
 from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
 from actas.delegation.sql.settings import SqlSettings, check
+from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
 _OLDEST_LIBPQ = 170000
@@ -54,8 +56,10 @@ class SqlDelegation:
         self._levels = Levels(settings.levels)
         self._principals = Principals(settings)
         self._gate = Gate(settings.allowed_functions, settings.allowed_types, settings.allowed_operators)
-        self._login = Login(settings)
-        self._pool = ConnectionPool(settings.pool, self._login.connect)
+        self._connector = Connector(settings)
+        self._identity = identity_of(settings, self._connector)
+        self._signer = ClaimSigner(settings.signed_claims) if settings.signed_claims else None
+        self._pool = ConnectionPool(settings.pool, self._identity.connect)
 
     @property
     def actions(self) -> Sequence[Action]:
@@ -63,10 +67,14 @@ class SqlDelegation:
         return self._actions
 
     async def initialize(self) -> None:
-        """Does nothing, which is right for a module with nothing to open, fetch or agree on before somebody calls.
+        """See whether the database is set up for ``identity``, where there is something to see before somebody calls.
 
         A server that does not answer stops no start: it shows in :meth:`health_check`, and comes back by itself.
+
+        Raises:
+            ConfigurationError: the database is not set up for it; with the statements that do it.
         """
+        await self._identity.check()
 
     def principal(self, session: Session) -> str:
         """The session's login role. See :class:`~.principals.Principals`."""
@@ -74,13 +82,14 @@ class SqlDelegation:
 
     async def health_check(self) -> Health:
         """Ask the server whether it takes connections. Logs in as nobody; 4 s at most."""
-        if await self._login.probe.answers():
+        if await self._connector.probe.answers():
             return Health(healthy=True)
         return Health(healthy=False, message="The database does not answer.")
 
     async def destroy(self) -> None:
         """Close all connections; what runs is cancelled by its own caller."""
         await self._pool.close()
+        await self._identity.close()
 
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         """Run the call as ``principal(call.session)``.
@@ -138,7 +147,7 @@ class SqlDelegation:
         return self._own(catalog.LIST_TABLES, values)
 
     def _details(self, parameters: TableDetails, principal: str) -> Statement:
-        path = ["pg_catalog", *self._login.schemas(principal)]
+        path = ["pg_catalog", *self._connector.schemas(principal)]
         return self._own(catalog.TABLE_DETAILS, asdict(parameters) | {"path": path})
 
     def _own(self, text: str, values: Mapping[str, object]) -> Statement:
@@ -152,7 +161,11 @@ class SqlDelegation:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
             async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
-                return await run_as(link.wire, principal, statement, Bounds(self._limits.bytes, left))
+                bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
+                frame = self._identity.frame(principal, link.connection)
+                if self._signer is not None:
+                    frame = replace(frame, settings=(*frame.settings, self._signer.command(call.session, principal)))
+                return await run_as(link.wire, frame, statement, bounds)
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the statement was cancelled") from None
         except Error as error:
@@ -160,7 +173,7 @@ class SqlDelegation:
 
     def _receipt(self, answer: Answer) -> Receipt:
         details = {"session_user": answer.session_user, "current_user": answer.current_user}
-        return Receipt(identity=answer.session_user, method=self._login.method, details=details)
+        return Receipt(identity=answer.current_user, method=self._identity.method, details=details)
 
 
 def _query_data(page: Page, most_bytes: int) -> dict[str, object]:

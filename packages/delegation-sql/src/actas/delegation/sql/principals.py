@@ -17,6 +17,8 @@ class Principals:
     def __init__(self, settings: SqlSettings) -> None:
         self._field = settings.principal
         self._denied = {*_KEYWORDS, *(role.casefold() for role in settings.denied_roles)}
+        if settings.service is not None:
+            self._denied.add(settings.service.role.casefold())
         try:
             self._denied.add(getpass.getuser().casefold())
         except (OSError, KeyError):

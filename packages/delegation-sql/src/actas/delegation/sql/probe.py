@@ -63,5 +63,6 @@ async def _accepted(reader: asyncio.StreamReader) -> bool:
 def _context(tls: TlsSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=tls.ca_file)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # libpq is not stricter either
-    context.load_cert_chain(tls.certificate_file, tls.key_file, password=bytes)  # nobody is asked at a terminal
+    if tls.certificate_file is not None:
+        context.load_cert_chain(tls.certificate_file, tls.key_file, password=bytes)  # nobody is asked at a terminal
     return context

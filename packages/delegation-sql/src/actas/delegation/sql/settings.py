@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from actas.core.errors import ConfigurationError
+from actas.core.secret import Secret
 
 _HOSTILE_ENVIRONMENT = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")  # libpq obeys them, whatever it is told
 
@@ -15,10 +16,45 @@ class TlsSettings:
 
     ca_file: str
     """PEM file of the authority that signed the server's certificate. `sslmode` is always `verify-full`."""
-    certificate_file: str
-    """PEM file of the gateway's client certificate. Its common name stands in the server's `pg_ident.conf`."""
-    key_file: str
+    certificate_file: str | None = None
+    """PEM file of the gateway's client certificate. Its common name stands in the server's `pg_ident.conf`.
+    Without it, `identity` or `service.password` must say how else somebody is let in."""
+    key_file: str | None = None
     """PEM file of the client certificate's private key; nobody but this process may read it (mode 0600)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuerSettings:
+    """The authority that signs the users' short-lived certificates, where `identity` is `user_certificate`."""
+
+    certificate_file: str
+    """PEM file of the authority's certificate: the server's `ssl_ca_file` has it."""
+    key_file: str
+    """PEM file of its private key; nobody but this process may read it (mode 0600). Use it for nothing else."""
+    seconds: int = 300
+    """How long a certificate is good for: long enough to log in, whatever the clocks say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """The gateway's own role, where `identity` is `set_role` or `ephemeral_role`."""
+
+    role: str
+    """Its name. It is no user's: nobody may become it."""
+    password: Secret | None = None
+    """Its password, for SCRAM. Without it, the gateway's operating-system account or certificate lets it in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedClaimsSettings:
+    """Claims of the token that row-level policies can trust, through the function that `signed_claims.sql` makes."""
+
+    key: Secret
+    """The key of the signature, at least 32 bytes: `actas.set_key()` got the same."""
+    claims: list[str]
+    """Names of the token's claims that are handed on; one that a token lacks is left out."""
+    seconds: int = 60
+    """How long a signature is good for: longer than a statement may take, and than the clocks differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +116,9 @@ class LevelSettings:
 class SqlSettings:
     """A PostgreSQL database in which every call runs as the user who made it.
 
-    There is no service account and no password: the gateway proves itself by its operating system
-    account on a unix socket, or by a client certificate over TLS, and the server's `pg_ident.conf`
-    says whom it may log in as.
+    By default there is no service account and no password: the gateway proves itself by its operating
+    system account on a unix socket, or by a client certificate over TLS, and the server's `pg_ident.conf`
+    says whom it may log in as. `identity` names the other ways.
     """
 
     host: str
@@ -94,6 +130,18 @@ class SqlSettings:
     """The server's port; with a unix socket it is part of the socket's name."""
     tls: TlsSettings | None = None
     """Certificates for a server reached by host name. Leave out for a unix socket."""
+    identity: Literal["login", "user_certificate", "pooled_login", "ephemeral_role", "set_role"] = "login"
+    """How the database learns who the user is. `login`: the gateway logs in as the user. `user_certificate`: the same,
+    with a certificate made for each login by `issuer`. `pooled_login`: the same, through a pooler such as pgbouncer.
+    `ephemeral_role`: `service` makes a role for each session. `set_role`: `service` takes the user's role; the
+    weakest, and refused where the database is not closed for it."""
+    issuer: IssuerSettings | None = None
+    """Needed by `user_certificate`."""
+    service: ServiceSettings | None = None
+    """Needed by `ephemeral_role` and `set_role`."""
+    signed_claims: SignedClaimsSettings | None = None
+    """Hand claims of the token to row-level policies. Not where the session is another role's: `ephemeral_role`,
+    `set_role`."""
     principal: Literal["legacy_username", "username", "subject"] = "legacy_username"
     """Which of the session's names is the user's login role."""
     denied_roles: list[str] = field(default_factory=list[str])
@@ -128,7 +176,7 @@ def check(settings: SqlSettings) -> None:
     Raises:
         ConfigurationError: with every problem, each with its path.
     """
-    problems = [*_ways_in(settings), *_files(settings.tls), *_bounds(settings)]
+    problems = [*_ways_in(settings), *_files(settings), *_bounds(settings)]
     names = {"host": [settings.host], "database": [settings.database], "search_path": settings.search_path}
     problems += [f"{path}: empty, or has a NUL" for path, values in names.items() if not _filled(values)]
     if problems:
@@ -144,27 +192,64 @@ def _ways_in(settings: SqlSettings) -> list[str]:
         return [f"the environment variable {name} must not be set: it changes every session" for name in hostile]
     if "," in settings.host:
         return ["host: names one server, without commas"]
-    return []
+    return _identity(settings)
 
 
-def _files(tls: TlsSettings | None) -> list[str]:
-    if tls is None:
-        return []
-    paths = {"ca_file": tls.ca_file, "certificate_file": tls.certificate_file, "key_file": tls.key_file}
-    problems = [f"tls.{name}: cannot be read" for name, path in paths.items() if not os.access(path, os.R_OK)]
-    if not problems and os.stat(tls.key_file).st_mode & 0o077:
-        problems.append("tls.key_file: others may read it; chmod 600")
+def _identity(settings: SqlSettings) -> list[str]:
+    identity, service = settings.identity, settings.service
+    problems = [
+        f"{name}: identity = {identity} {'needs' if identity in needed else 'has no use for'} it"
+        for name, needed in _NEEDS.items()
+        if (identity in needed) is not (getattr(settings, name) is not None)
+    ]
+    if service is not None and (not service.role or service.role.casefold() == "postgres"):
+        problems.append("service.role: must be a role of its own, not postgres")
+    if identity == "user_certificate" and settings.unix_socket:
+        problems.append("host: certificates need a host name and tls, not a unix socket")
+    if signed := settings.signed_claims:
+        if service is not None:
+            problems.append(f"signed_claims: are for session_user, which identity = {identity} does not have")
+        if len(signed.key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY or not signed.claims:
+            problems.append(f"signed_claims: key must have at least {_SHORTEST_KEY} bytes, claims at least one name")
+    proved_otherwise = identity == "user_certificate" or (service is not None and service.password is not None)
+    if settings.tls and settings.tls.certificate_file is None and not proved_otherwise:
+        problems.append("tls.certificate_file: missing; over TCP the gateway proves itself with a client certificate")
     return problems
 
 
+_FILES = ("ca_file", "certificate_file", "key_file")
+_SHORTEST_KEY = 32
+_NEEDS = {"issuer": ("user_certificate",), "service": ("ephemeral_role", "set_role")}
+
+
+def _files(settings: SqlSettings) -> list[str]:
+    tls = settings.tls
+    paths: dict[str, str] = {}
+    for section in ("tls", "issuer"):
+        named: object = getattr(settings, section)
+        paths |= {f"{section}.{name}": path for name in _FILES if (path := getattr(named, name, None)) is not None}
+    problems = [f"{name}: cannot be read" for name, path in paths.items() if not os.access(path, os.R_OK)]
+    if tls and (tls.certificate_file is None) is not (tls.key_file is None):
+        problems.append("tls: certificate_file and key_file go together")
+    return problems or [
+        f"{name}: others may read it; chmod 600"
+        for name, path in paths.items()
+        if name.endswith("key_file") and os.stat(path).st_mode & 0o077
+    ]
+
+
 def _bounds(settings: SqlSettings) -> list[str]:
-    sections = {"pool": settings.pool, "limits": settings.limits}
+    sections: dict[str, object] = {"pool": settings.pool, "limits": settings.limits}
     problems = [
         f"{section}.{name}: must be more than 0"
         for section, values in sections.items()
         for name, value in vars(values).items()
         if not value > 0
     ]
+    if settings.issuer and not 60 <= settings.issuer.seconds <= 86400:
+        problems.append("issuer.seconds: must be 60 to 86400")
+    if settings.signed_claims and not 10 <= settings.signed_claims.seconds <= 3600:
+        problems.append("signed_claims.seconds: must be 10 to 3600")
     if not 0 < settings.port < 65536:
         problems.append("port: must be between 1 and 65535")
     levels = list(vars(settings.levels).values())

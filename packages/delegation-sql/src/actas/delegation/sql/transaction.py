@@ -2,18 +2,18 @@
 
 ::
 
-    BEGIN READ ONLY          or BEGIN READ WRITE
-    RESET ALL                whatever an earlier call set is gone
-    SELECT session_user …    fails, and with it all that follows, unless it is the principal
+    BEGIN READ ONLY               or BEGIN READ WRITE
+    RESET ALL                     whatever an earlier call set is gone
+    SET LOCAL SESSION …           fails, and with it all that follows, where the session is not the principal's
+    SHOW session_authorization    and SHOW role: the server's word for who we are, see :mod:`.frames`
     the statement
-    COMMIT                   a write's waits until its result has been read and found to be small enough
+    COMMIT                        a write's waits until its result has been read and found to be small enough
 
-The identity in the receipt is therefore the transaction's own.
-
-The frame is parsed anew each time. What the server keeps parsed stands under a name, and code that runs as the user
-can put another statement under it; so a session that holds any statement of SQL's own PREPARE is refused too.
+The identity in the receipt is therefore the transaction's own. Nothing before the statement needs the planner, names a
+function or is kept on the server, where code that runs as the user could put something else in its place.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -23,27 +23,18 @@ from psycopg.pq.abc import PGresult
 
 from actas.core.errors import DelegationError, DownstreamUnavailable, IdentityMismatch, LimitExceeded
 from actas.delegation.sql.failures import from_sqlstate, leaves_connection_clean
+from actas.delegation.sql.frames import NO_ROLE, Frame
 from actas.delegation.sql.positions import place
 from actas.delegation.sql.results import Page, RowCollector
 from actas.delegation.sql.wire import Wire
 
-_TEXT_OID = 25
 _SLACK_BYTES = 1_000_000
-_PLAN_OUTDATED = "0A000"
-_NOT_THE_PRINCIPAL = "22012"
-_IDENTITY = b"""
-SELECT session_user::pg_catalog.text, current_user::pg_catalog.text,
-       1 OPERATOR(pg_catalog./) CASE WHEN session_user::pg_catalog.text OPERATOR(pg_catalog.=) $1
-           AND current_user::pg_catalog.text OPERATOR(pg_catalog.=) $1
-           AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) $3
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() p WHERE p.from_sql) THEN 1 ELSE 0 END,
-       pg_catalog.set_config('statement_timeout', $2, true)
-"""
-_IDENTITY_BEFORE_OUR_OWN = _IDENTITY + b", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
-_NOT_AS_ASKED = (
-    "the session or its current role is not the principal's, the transaction is not as asked, "
-    "or the session holds prepared statements that are not ours"
-)
+_PLAN_OUTDATED = frozenset({"0A000", "26000", "42P05"})
+"""What a kept statement fails with, before anything ran, where the tables changed or somebody took it away."""
+_NOT_THE_PRINCIPAL = frozenset({"22023", "42501", "42704"})
+_NEAR_SECONDS = 1.0
+_OUR_PATH = b"SET LOCAL search_path = pg_catalog, pg_temp"
+_NOT_AS_ASKED = "the session is not the principal's"
 _OUTCOME_UNKNOWN = "The connection was lost at the end of the statement: whether it took effect is unknown. Look first."
 _DIAGNOSTICS = {
     "SQLSTATE": pq.DiagnosticField.SQLSTATE,
@@ -79,6 +70,8 @@ class Bounds:
 
     bytes: int
     seconds: float
+    session_seconds: float = math.inf
+    """The session's own ``statement_timeout``: a bound that is near it needs no command of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +88,20 @@ class _Failed(Exception):
         self.result = result
 
 
-async def run_as(wire: Wire, principal: str, statement: Statement, bounds: Bounds) -> Answer:
-    """Run ``statement`` as ``principal``, whose own login ``wire`` is.
+async def run_as(wire: Wire, frame: Frame, statement: Statement, bounds: Bounds) -> Answer:
+    """Run ``statement`` as ``frame.principal``.
 
-    Afterwards the connection can serve another call where ``wire.idle`` says so.
+    Afterwards the connection can serve another call of the same user where ``wire.idle`` says so.
 
     Raises:
-        IdentityMismatch: the session is somebody else's; the statement did not run.
+        IdentityMismatch: the session is somebody else's; the statement did not run, or was undone.
         DelegationError: the database refused or failed it, with a safe message; nothing was changed.
         psycopg.OperationalError: the connection is gone.
     """
     while True:
-        flight = _Flight(wire, statement, bounds)
+        flight = _Flight(wire, frame, statement, bounds)
         try:
-            return await flight.send_and_read(principal)
+            return await flight.send_and_read()
         except IdentityMismatch:
             wire.spoil()
             raise
@@ -119,25 +112,29 @@ async def run_as(wire: Wire, principal: str, statement: Statement, bounds: Bound
                 await flight.finish(b"ROLLBACK")
             else:
                 wire.spoil()
-            kept = wire.drop(statement.text.encode(), statement.types)
-            if not (kept and wire.idle and state == _PLAN_OUTDATED):
+            kept = wire.drop()
+            if not (kept and wire.idle and state in _PLAN_OUTDATED):
                 raise flight.explained(failed.result) from None
 
 
 class _Flight:
-    def __init__(self, wire: Wire, statement: Statement, bounds: Bounds) -> None:
-        self._wire, self._statement, self._bounds = wire, statement, bounds
+    def __init__(self, wire: Wire, frame: Frame, statement: Statement, bounds: Bounds) -> None:
+        self._wire, self._frame, self._statement, self._bounds = wire, frame, statement, bounds
         self._collector = RowCollector(statement.most_rows, bounds.bytes)
         self.at_statement = False
 
-    async def send_and_read(self, principal: str) -> Answer:
+    async def send_and_read(self) -> Answer:
         wire, statement = self._wire, self._statement
+        settings = self._settings()
         wire.send(b"BEGIN READ ONLY" if statement.read_only else b"BEGIN READ WRITE")
         wire.send(b"RESET ALL")
-        timeout = str(max(1, int(self._bounds.seconds * 1000))).encode()
-        expected = [principal.encode(), timeout, b"on" if statement.read_only else b"off"]
-        wire.send(_IDENTITY_BEFORE_OUR_OWN if statement.our_own else _IDENTITY, expected, [_TEXT_OID] * 3)
-        wire.send_again(statement.text.encode(), statement.values, statement.types)
+        wire.send(self._frame.become)
+        wire.send(b"SHOW session_authorization")
+        wire.send(b"SHOW role")
+        for setting in settings:
+            wire.send(setting)
+        send = wire.send if self._frame.session_is_shared else wire.send_again
+        send(statement.text.encode(), statement.values, statement.types)
         if statement.read_only:
             wire.send(b"COMMIT")
         wire.sync()
@@ -145,6 +142,8 @@ class _Flight:
         await self._expect(_Ok.COMMAND_OK)
         await self._expect(_Ok.COMMAND_OK)
         session_user, current_user = await self._identity()
+        for _ in settings:
+            await self._expect(_Ok.COMMAND_OK)
         self.at_statement = True
         status, complete = await self._rows()
         if not complete:
@@ -156,6 +155,32 @@ class _Flight:
             await self._end()
         return Answer(session_user, current_user, page)
 
+    def _settings(self) -> list[bytes]:
+        """For this transaction alone."""
+        settings = list(self._frame.settings)
+        if self._bounds.seconds < self._bounds.session_seconds - _NEAR_SECONDS:
+            settings.append(b"SET LOCAL statement_timeout = %d" % max(1, int(self._bounds.seconds * 1000)))
+        if self._statement.our_own:
+            settings.append(_OUR_PATH)
+        return settings
+
+    async def _identity(self) -> tuple[str, str]:
+        """Session user and current user, as the server names them."""
+        try:
+            await self._expect(_Ok.COMMAND_OK)
+        except _Failed as failed:
+            if _sqlstate(failed.result) not in _NOT_THE_PRINCIPAL:
+                raise
+            raise IdentityMismatch(detail=_NOT_AS_ASKED) from None
+        session_user, role = await self._shown(), await self._shown()
+        if session_user != self._frame.session_user or role != self._frame.role:
+            raise IdentityMismatch(detail=_NOT_AS_ASKED)
+        return session_user, session_user if role == NO_ROLE else role
+
+    async def _shown(self) -> str:
+        result = await self._expect(_Ok.TUPLES_OK)
+        return (result.get_value(0, 0) or b"").decode()
+
     async def _undo(self, complete: bool) -> NoReturn:
         """A write returned too much: its rows may be cut for their number, but not for their size."""
         if complete:
@@ -165,16 +190,6 @@ class _Flight:
             f"The result is bigger than {self._bounds.bytes} bytes; nothing was changed. Return fewer columns."
         )
 
-    async def _identity(self) -> tuple[str, str]:
-        try:
-            result = await self._expect(_Ok.TUPLES_OK)
-        except _Failed as failed:
-            if _sqlstate(failed.result) != _NOT_THE_PRINCIPAL:
-                raise
-            raise IdentityMismatch(detail=_NOT_AS_ASKED) from None
-        session_user, current_user = ((result.get_value(0, index) or b"").decode() for index in (0, 1))
-        return session_user, current_user
-
     async def _rows(self) -> tuple[bytes, bool]:
         """The status at the end, and whether we read to the end.
 
@@ -182,7 +197,7 @@ class _Flight:
         took it: much of one enormous value can be in memory before it is given up.
         """
         wire, most = self._wire, 4 * self._bounds.bytes + _SLACK_BYTES
-        if failed := await wire.preparation():
+        if failed := await wire.steps():
             await self._drain()
             raise _Failed(failed)
         wire.stream()
@@ -211,7 +226,7 @@ class _Flight:
             return await self.finish(b"COMMIT")
         await self._expect(_Ok.COMMAND_OK)
         await self._expect_sync()
-        if self._statement.may_leave_traces:
+        if self._statement.may_leave_traces and not self._frame.session_is_shared:
             await self._clean()
         return None
 
@@ -228,7 +243,7 @@ class _Flight:
         if result.command_status != command:
             raise self._odd(detail=f"{command.decode()} was answered with another command's status")
         await self._expect_sync()
-        if self._statement.may_leave_traces:
+        if self._statement.may_leave_traces and not self._frame.session_is_shared:
             await self._clean()
 
     async def _clean(self) -> None:
@@ -241,7 +256,7 @@ class _Flight:
 
     async def _expect(self, status: int) -> PGresult:
         """One command's only result."""
-        result = await self._wire.preparation() or await self._wire.result()
+        result = await self._wire.result()
         if result is None or result.status != status:
             await self._drain()
             if result is None:
@@ -252,7 +267,7 @@ class _Flight:
         return result
 
     async def _expect_sync(self) -> None:
-        result = await self._wire.preparation() or await self._wire.result()
+        result = await self._wire.result()
         if result is None or result.status != _Ok.PIPELINE_SYNC:
             raise self._odd(detail="the flight did not end where it should")
 

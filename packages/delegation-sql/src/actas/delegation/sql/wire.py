@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import termios
-from collections import deque
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection, pq
@@ -23,8 +22,7 @@ _TEXT = 0
 _LEAST_READ = 4096
 _TCP_INFO_LENGTH = 136
 _BYTES_RECEIVED = slice(128, 136)  # struct tcp_info, tcpi_bytes_received, since Linux 4.1
-_PREPARED = 32
-_PREPARED_LENGTH = 4096
+_KEPT_LENGTH = 4096
 
 Key = tuple[bytes, tuple[int, ...]]
 
@@ -33,13 +31,15 @@ class Wire:
     """One connection in pipeline mode. Not for two calls at once."""
 
     def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
         self._names = 0
-        self._prepared: dict[Key, bytes] = {}
-        self._seen: deque[Key] = deque(maxlen=_PREPARED)
-        self._preparing: deque[tuple[Key, bytes] | None] = deque()
+        self._said: Key | None = None
+        self._kept: bytes | None = None
+        self._outdated: list[bytes] = []
+        self._steps = 0
         self._spoiled = False
         self._meter = _Meter(self._pg.socket)
         self.received = 0
@@ -47,58 +47,62 @@ class Wire:
 
     def send(self, command: bytes, values: Sequence[bytes | None] = (), types: Sequence[int] = ()) -> None:
         """Queue one statement with its values as text."""
-        self._preparing.append(None)
         self._pg.send_query_params(command, values or None, param_types=types or None, result_format=_TEXT)
 
     def send_again(self, command: bytes, values: Sequence[bytes | None] = (), types: Sequence[int] = ()) -> None:
-        """Queue one that may come again: the second time, the server keeps it parsed.
+        """Queue the user's statement. Said twice, with no other one between, the server keeps it parsed.
 
-        Code that runs as the user can replace what is kept: nothing that guards the user goes this way.
+        Code that runs in the user's session can replace what is kept. So it is kept only while no other text has run:
+        whoever could replace it is then somebody whose code this very text runs anyway.
         """
         key = (command, tuple(types))
-        name = self._prepared.get(key)
-        if name is not None:
-            self._preparing.append(None)
-        elif key in self._seen and len(self._prepared) < _PREPARED and len(command) <= _PREPARED_LENGTH:
+        said_before, self._said = self._said == key, key
+        if not said_before and self._kept is not None:
+            self._outdated.append(self._kept)
+            self._kept = None
+        self._close_outdated()
+        if self._kept is None and said_before and len(command) <= _KEPT_LENGTH:
             self._names += 1
-            name = b"actas_%d" % self._names
-            self._preparing.append((key, name))
-            self._pg.send_prepare(name, command, types or None)
-        else:
-            self._seen.append(key)
+            self._kept = b"actas_%d" % self._names
+            self._steps += 1
+            self._pg.send_prepare(self._kept, command, types or None)
+        elif self._kept is None:
             return self.send(command, values, types)
-        return self._pg.send_query_prepared(name, values or None, result_format=_TEXT)
+        return self._pg.send_query_prepared(self._kept, values or None, result_format=_TEXT)
+
+    def _close_outdated(self) -> None:
+        for name in self._outdated:
+            self._steps += 1
+            self._pg.send_close_prepared(name)
+        self._outdated.clear()
 
     def forget(self) -> None:
         """The server has dropped all that it kept."""
-        self._prepared.clear()
+        self._kept = self._said = None
 
-    def drop(self, command: bytes, types: Sequence[int]) -> bool:
-        """Do not use what the server kept of this one again. False: it kept nothing."""
-        key = (command, tuple(types))
-        self._seen = deque((seen for seen in self._seen if seen != key), maxlen=_PREPARED)
-        return self._prepared.pop(key, None) is not None
+    def drop(self) -> bool:
+        """Do not use what the server kept again. False: it kept nothing."""
+        kept, self._kept, self._said = self._kept, None, None
+        if kept is not None:
+            self._outdated.append(kept)
+        return kept is not None
 
     def settle(self) -> None:
         """Nothing is outstanding any more: an error skipped the rest of the flight."""
-        self._preparing.clear()
+        self._steps = 0
 
-    async def preparation(self) -> PGresult | None:
-        """Take the preparation's result where the next command has one; the result if it failed."""
-        new = self._preparing.popleft()
-        if new is None:
-            return None
-        result = await self.result()
-        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
-            return result
-        key, name = new
-        self._prepared[key] = name
-        await self.result()
+    async def steps(self) -> PGresult | None:
+        """Take the results of what :meth:`send_again` put before its statement; the one that failed, if one did."""
+        while self._steps:
+            self._steps -= 1
+            result = await self.result()
+            if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+                return result
+            await self.result()
         return None
 
     def sync(self) -> None:
         """End the flight: after an error, everything up to here is skipped."""
-        self._preparing.append(None)
         self._pg.pipeline_sync()
 
     async def flush(self) -> None:
@@ -118,7 +122,8 @@ class Wire:
             psycopg.OperationalError: the connection is gone.
         """
         while self._pg.is_busy():
-            await self.arrival()
+            await self._ready(writing=False)
+            self._pg.consume_input()
         self.received = 0
         return self._pg.get_result()
 

@@ -1,13 +1,15 @@
-"""How the gateway logs in as a user: by what the operating system or a certificate proves about the gateway."""
+"""Opens connections to PostgreSQL: where, how it is verified, and with which settings of the session."""
 
 import asyncio
 from collections.abc import Mapping
+from typing import LiteralString
 
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 
 from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.failures import LoginRefused
+from actas.delegation.sql.frames import literal, quoted
 from actas.delegation.sql.probe import Probe
 from actas.delegation.sql.settings import SqlSettings
 
@@ -26,8 +28,8 @@ FROM pg_catalog.pg_namespace n
     CROSS JOIN pg_catalog.pg_roles me
     CROSS JOIN LATERAL pg_catalog.aclexplode(
         coalesce(n.nspacl, pg_catalog.acldefault('n'::pg_catalog."char", n.nspowner))) a
-WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
-    AND me.rolname OPERATOR(pg_catalog.=) session_user
+WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (%(schemas)s::pg_catalog.text[])
+    AND me.rolname OPERATOR(pg_catalog.=) %(user)s::pg_catalog.name
     AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text
     AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
         OR a.grantee OPERATOR(pg_catalog.<>) me.oid AND NOT me.rolsuper
@@ -40,28 +42,38 @@ LIMIT 1
 Only the database's owner is in ``pg_database_owner``; a superuser is a member of everything."""
 
 
-class Login:
-    """Opens connections, each as one user's own role. No password is sent, ever."""
+Proof = Mapping[str, str]
+"""What libpq is told besides, to prove who asks."""
 
-    def __init__(self, settings: SqlSettings) -> None:
+
+def password_proof(password: str) -> Proof:
+    """A password, which the server never gets to see (SCRAM)."""
+    return {"password": password, "require_auth": "scram-sha-256"}
+
+
+class Connector:
+    """Opens connections. Everything that the environment or a file could otherwise set is set here."""
+
+    def __init__(self, settings: SqlSettings, *, session: bool = True) -> None:
         self._parameters = _parameters(settings)
+        if session:
+            self._parameters["options"] = _options(settings)
         self._search_path = settings.search_path
         self._seconds = settings.pool.connect_seconds
         self.probe = Probe(settings)
-        self.method = "login:peer" if settings.unix_socket else "login:certificate"
 
-    async def connect(self, user: str) -> AsyncConnection:
-        """Log in as ``user``.
+    async def open(self, user: str, proof: Proof | None = None) -> AsyncConnection:
+        """Log in as ``user``. Without ``proof``, by what the operating system or the gateway's certificate proves.
 
         Raises:
-            LoginRefused: the server answers, and does not let the user in; or others may create in its search path.
+            LoginRefused: the server answers, and does not let the user in.
             DownstreamUnavailable: it does not answer, or has no room.
         """
-        conninfo = make_conninfo(**self._parameters, user=user, connect_timeout=max(2, int(self._seconds)))
+        timeout = {"connect_timeout": str(max(2, int(self._seconds)))}
+        conninfo = make_conninfo(**{**self._parameters, **(proof or {}), **timeout, "user": user})
         try:
             async with asyncio.timeout(self._seconds):
-                connection = await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
-                return await self._unplanted(connection, user)
+                return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
         except TimeoutError:
             raise DownstreamUnavailable(detail="connecting took too long") from None
         except Error as error:
@@ -74,22 +86,49 @@ class Login:
         """Where ``user``'s unqualified names are looked up, after ``pg_catalog``."""
         return [user if name == "$user" else name for name in self._search_path]
 
-    async def _unplanted(self, connection: AsyncConnection, user: str) -> AsyncConnection:
-        """The connection, where nobody beside the user can put functions or operators in the way of its statements."""
+    async def unplanted(self, connection: AsyncConnection, user: str) -> AsyncConnection:
+        """The connection, where nobody beside ``user`` can put functions or operators in the way of its statements.
+
+        Raises:
+            LoginRefused: somebody can; the connection is closed.
+            DownstreamUnavailable: the server did not say.
+        """
+        found = await self.ask(connection, _CREATORS, {"user": user, "schemas": self.schemas(user)})
+        if not found:
+            return connection
+        connection.pgconn.finish()
+        schema, creator = found[0]
+        raise LoginRefused(_PLANTABLE, detail=f"REVOKE CREATE ON SCHEMA {schema} FROM {creator}: see search_path")
+
+    async def ask(
+        self,
+        connection: AsyncConnection,
+        query: LiteralString,
+        values: Mapping[str, object],
+        *,
+        first: LiteralString | None = None,
+    ) -> list[tuple[str, ...]]:
+        """The rows of a question of ours, asked after the command ``first``.
+
+        Where the server does not answer, the connection is closed.
+
+        Raises:
+            DownstreamUnavailable: it did not answer, or not in time.
+        """
         try:
-            found = await (await connection.execute(_CREATORS, [self.schemas(user)])).fetchone()
+            async with asyncio.timeout(self._seconds):
+                if first:
+                    await connection.execute(first)
+                return await (await connection.execute(query, values)).fetchall()
+        except (Error, TimeoutError) as error:
+            connection.pgconn.finish()
+            raise DownstreamUnavailable(detail=f"while logging in: {type(error).__name__}") from None
         except BaseException:
             connection.pgconn.finish()
             raise
-        if found is None:
-            return connection
-        connection.pgconn.finish()
-        schema, creator = found
-        raise LoginRefused(_PLANTABLE, detail=f"REVOKE CREATE ON SCHEMA {schema} FROM {creator}: see search_path")
 
 
 def _parameters(settings: SqlSettings) -> dict[str, str]:
-    """Everything that the environment or a file could otherwise set is set here."""
     parameters = {
         "host": settings.host,
         "hostaddr": "",
@@ -100,7 +139,7 @@ def _parameters(settings: SqlSettings) -> dict[str, str]:
         "client_encoding": "UTF8",
         "application_name": "actas",
         "fallback_application_name": "",
-        "options": _options(settings),
+        "options": "",
         "require_auth": "none",
         "gssencmode": "disable",
         "target_session_attrs": "any",
@@ -114,9 +153,9 @@ def _parameters(settings: SqlSettings) -> dict[str, str]:
         **parameters,
         "sslmode": "verify-full",
         "sslrootcert": tls.ca_file,
-        "sslcert": tls.certificate_file,
-        "sslkey": tls.key_file,
-        "sslcertmode": "require",
+        "sslcert": tls.certificate_file or "/nonexistent",
+        "sslkey": tls.key_file or "/nonexistent",
+        "sslcertmode": "require" if tls.certificate_file else "allow",
         "sslcrl": "",
         "sslcrldir": "",
         "sslnegotiation": "postgres",
@@ -124,13 +163,13 @@ def _parameters(settings: SqlSettings) -> dict[str, str]:
     }
 
 
-def _options(settings: SqlSettings) -> str:
+def session_settings(settings: SqlSettings) -> dict[str, str]:
     """Settings of the session, stronger than those that roles and databases carry.
 
     The gate reads strings as ``standard_conforming_strings`` says; so must the server.
     """
-    session: Mapping[str, str] = {
-        "search_path": ", ".join(["pg_catalog", *map(_quoted, settings.search_path), "pg_temp"]),
+    return {
+        "search_path": ", ".join(["pg_catalog", *map(quoted, settings.search_path), "pg_temp"]),
         "standard_conforming_strings": "on",
         "row_security": "on",
         "default_transaction_read_only": "off",
@@ -146,11 +185,19 @@ def _options(settings: SqlSettings) -> str:
         "bytea_output": "hex",
         "extra_float_digits": "1",
     }
-    return " ".join(f"-c {name}={_escaped(value)}" for name, value in session.items())
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def local_settings(settings: SqlSettings) -> tuple[bytes, ...]:
+    """The same as commands for one transaction."""
+    lists = ("search_path", "DateStyle")
+    return tuple(
+        f"SET LOCAL {name} = {value if name in lists else literal(value)}".encode()
+        for name, value in session_settings(settings).items()
+    )
+
+
+def _options(settings: SqlSettings) -> str:
+    return " ".join(f"-c {name}={_escaped(value)}" for name, value in session_settings(settings).items())
 
 
 def _escaped(value: str) -> str:
