@@ -57,7 +57,7 @@ class Source:
             )
         return self.kept[session.subject]
 
-    def discard(self, session: Session, refused: Credential) -> None:
+    async def discard(self, session: Session, refused: Credential) -> None:
         self.kept.pop(session.subject, None)
 
 
