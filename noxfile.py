@@ -135,6 +135,8 @@ def bench(session: nox.Session) -> None:
         "sql_as_user",
         "limits",
         "memory",
+        "token_exchange",
+        "rest_as_user",
     ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
 
