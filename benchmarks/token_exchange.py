@@ -1,7 +1,7 @@
 """What a cache of exchanged tokens is worth, and what it costs. The provider is 150 ms away.
 
-Calls go the whole way: an MCP client over HTTP, the door, the guard, the pipeline, the exchange, a REST service that is a
-process of its own. Times are wall clock; the memory is that of a process of its own, as the kernel counts it.
+Calls go the whole way: an MCP client over HTTP, the door, the guard, the pipeline, the exchange, a REST service that is
+a process of its own. Times are wall clock; the memory is that of a process of its own, as the kernel counts it.
 """
 
 import argparse

@@ -96,7 +96,9 @@ async def test_three_lines_of_configuration_make_tools_of_a_document(
             "crm-list-customers", "crm-add-customer", "crm-get-customer-by-id", "crm-delete-customer",
             "crm-get-order", "crm-search-orders", "crm-internal", "crm-health",
         }  # fmt: skip
-        hints = {name: (tool.annotations.read_only_hint, tool.annotations.destructive_hint) for name, tool in listed.items()}
+        hints = {
+            name: (tool.annotations.read_only_hint, tool.annotations.destructive_hint) for name, tool in listed.items()
+        }
         assert hints["crm-get-order"][0] and hints["crm-delete-customer"] == (False, True)
         assert listed["crm-get-customer-by-id"].input_schema["properties"]["id"]["type"] == "integer"
         answer = await opened.call("crm-get-customer-by-id", "bob", id=7)
