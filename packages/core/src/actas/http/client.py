@@ -12,6 +12,7 @@ from actas.core.errors import ConfigurationError
 from actas.http import strict_json
 from actas.http.addresses import AddressGuard, GuardedTransport
 from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.leftovers import close_if_dirty
 from actas.http.library import httpx
 from actas.http.settings import HttpSettings
 
@@ -87,6 +88,7 @@ class HttpClient:
             with anyio.fail_after(self._settings.total_timeout):
                 async with self._client.stream(method, target, headers=sent, content=content) as response:
                     body = await self._read(response)
+                    await close_if_dirty(response)
                     return HttpResponse(response.status_code, dict(response.headers), body)
         except (TimeoutError, httpx.TimeoutException):
             raise HttpTimeout(detail="the exchange took too long") from None
