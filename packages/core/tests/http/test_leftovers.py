@@ -11,7 +11,7 @@ from actas.http import AddressGuard, HttpClient
 pytestmark = pytest.mark.anyio
 
 FORGED = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"who":"forged"}'
-GOOD = b'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}'
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
 

@@ -1,8 +1,9 @@
 """What a server sent beyond its answer must not become the answer to somebody else's request.
 
 The library keeps a connection although bytes are left in its buffer, and reads the next answer from there. Whoever can
-make a server send two answers for one (a header that is not escaped, a length that lies) would write the answer that the
-next user gets. There is no public way to look: where the way that there is leads nowhere, the connection is closed too.
+make a server send two answers for one (a header that is not escaped, a length that lies) would write the answer that
+the next user gets. There is no public way to look: where the way that there is leads nowhere, the connection is closed
+too.
 """
 
 from actas.http.library import httpx
