@@ -302,7 +302,8 @@ def test_a_body_that_is_empty_is_none(write: Write) -> None:
 
 def test_names_that_come_twice_too_many_operations_and_a_missing_file_are_told(write: Write, tmp_path: Path) -> None:
     twice = {"get": {"operationId": "a", "summary": "An a"}, "put": {"operationId": "A", "summary": "An a"}}
-    assert problems(write({"openapi": "3.0.0", "paths": {"/a": twice}})) == ["operations: a is there twice"]
+    (line,) = problems(write({"openapi": "3.0.0", "paths": {"/a": twice}}))
+    assert line.startswith("openapi: a would be the name of GET /a, PUT /a;")
     many = {f"/a{number}": {"get": {}} for number in range(501)}
     assert "too many" in problems(write({"openapi": "3.0.0", "paths": many}))[0]
     assert "cannot be read" in problems(str(tmp_path / "none.json"))[0]
@@ -342,3 +343,82 @@ async def test_the_operations_are_carried_out_as_the_user(write: Write, service:
     first, *_, patched, empty = service.seen
     assert (first.header("accept-language"), first.header("x-user"), first.subject) == ("de", "alice", "alice")
     assert patched.header("content-type") == "application/merge-patch+json" and empty.header("content-type") is None
+
+
+def body_of(schema: Any, **schemas: Any) -> dict[str, Any]:
+    post = {"operationId": "theOne", "summary": "The one", "requestBody": {"content": {JSON: {"schema": schema}}}}
+    return {"openapi": "3.1.0", "paths": {"/x": {"post": post}}, "components": {"schemas": schemas}}
+
+
+JSON = "application/json"
+
+
+def referring(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        body_of(referring("a"), a=referring("b"), b=referring("a")),
+        body_of(referring("a"), a=referring("a")),
+        body_of(referring("a"), a={"anyOf": [{"type": "string"}, {"not": referring("a")}]}),
+        body_of(referring("a0"), a40={}, **{f"a{n}": {"allOf": [referring(f"a{n + 1}")] * 2} for n in range(40)}),
+    ],
+    ids=["circle", "itself", "within", "multiplying"],
+)
+def test_references_in_circles_or_without_end_refuse_the_parameters_and_stop_nobody(
+    write: Write, document: Any
+) -> None:
+    action = actions(write(document))["the-one"]
+    check_declaration(action.parameters)
+    with pytest.raises(InvalidParameters):
+        validate_parameters(action, {"body": 1})
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (body_of({"properties": {f"p{n}": {"description": "d" * 400} for n in range(400)}}), "no model should read"),
+        (body_of({"enum": ["x" * 1000] * 200}), "no model should read"),
+        (body_of({"properties": {"x" * 200_000: {}}}), "no model should read"),
+        ({"openapi": "3.0.0", "paths": {"/a": {"$ref": "https://evil.example/a"}}}, "outside"),
+        ({"openapi": "3.0.0", "paths": {"https://evil.example/a": {"get": {}}}}, "begins with /"),
+        ({"openapi": "3.0.0", "paths": {"/%2e%2e/a": {"get": {}}}}, "may stand in a path"),
+        ({"openapi": "3.0.0", "paths": {"/a?b=c": {"get": {}}}}, "may stand in a path"),
+        ('{"openapi":"3.0.0","paths":{"/a":{"get":{"summary":"\\ud800"}}}}', "no JSON"),
+        ({"openapi": "3.0.0", "x": json.loads("[" * 150 + "]" * 150), "paths": {}}, "nested too deep"),
+        ('{"openapi":"3.0.0","openapi":"3.0.0","paths":{}}', "no JSON"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_a_hostile_document_is_told_and_costs_little(write: Write, document: Any, told: str) -> None:
+    assert any(told in line for line in problems(write(document)))
+
+
+def test_all_parameters_together_have_a_bound(write: Write) -> None:
+    large = {"properties": {f"p{n}": {"description": "d" * 400} for n in range(150)}}
+    post = body_of(large)["paths"]["/x"]["post"]
+    paths = {f"/a{n}": {"post": {**post, "operationId": f"a{n}"}} for n in range(100)}
+    assert "choose fewer" in problems(write({"openapi": "3.1.0", "paths": paths}))[0]
+
+
+def test_servers_security_and_callbacks_of_a_document_change_nothing(write: Write) -> None:
+    elsewhere = [{"url": "https://evil.example/{x}", "variables": {"x": {"default": "y"}}}]
+    get = {
+        "summary": "Get a",
+        "servers": elsewhere,
+        "security": [{"key": []}],
+        "callbacks": {"x": {"https://evil.example": {"post": {}}}},
+    }
+    document = {
+        "openapi": "3.1.0",
+        "servers": elsewhere,
+        "security": [],
+        "webhooks": {"x": {"post": {}}},
+        "paths": {"/a": {"servers": elsewhere, "get": get}},
+        "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "query", "name": "access_token"}}},
+    }
+    (operation, _) = operations(settings(write(document)))
+    target = operation.request({})
+    assert (operation.action.name, target.path, target.query, target.headers) == ("get-a", "/a", "", {})

@@ -59,7 +59,21 @@ def test_only_a_scalar_is_text(value: object) -> None:
         text(value)
 
 
-@pytest.mark.parametrize("name", ["access_token", "ACCESS_TOKEN", " access_token", "_method", "X-HTTP-Method-Override"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "access_token",
+        "ACCESS_TOKEN",
+        " access_token",
+        "_method",
+        "X-HTTP-Method-Override",
+        "access.token",
+        "access token",
+        "access_token[]",
+        "_method[x]",
+        "\uff41ccess_token",
+    ],
+)
 def test_no_query_parameter_brings_a_token_or_another_method(name: str) -> None:
     with pytest.raises(RequestRefused):
         encoded([(name, "x")])
@@ -165,6 +179,8 @@ def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credentia
         ({"caller_headers": ["a b"]}, "caller_headers"),
         ({"caller_headers": ["X-User"], "identity_headers": {"x-user": "username"}}, "caller_headers"),
         ({"idempotency_header": "Content-Length"}, "idempotency_header"),
+        ({"caller_headers": ["X_User"], "identity_headers": {"X-User": "username"}}, "caller_headers"),
+        ({"caller_headers": ["X_HTTP_Method_Override"]}, "caller_headers"),
     ],
 )
 def test_headers_that_must_not_be_configured_are_told(fields: dict[str, Any], path: str) -> None:

@@ -118,10 +118,11 @@ def problems(settings: RestSettings) -> Iterator[str]:
     }
     for section, names in sections.items():
         for name in names:
-            if not _TOKEN.fullmatch(name) or name.lower() in _RESERVED:
+            plain = name.lower().replace("_", "-")  # what is behind CGI and WSGI cannot tell them apart
+            if not _TOKEN.fullmatch(name) or plain in _RESERVED:
                 yield f"{section}: {name!r} is no header that can be set here"
-            elif name.lower() in taken:
-                yield f"{section}: {name!r} stands in {taken[name.lower()]} already"
-            taken[name.lower()] = section
+            elif plain in taken:
+                yield f"{section}: {name!r} stands in {taken[plain]} already"
+            taken[plain] = section
     if not all(_VALUE.fullmatch(secret.reveal()) for secret in settings.headers.values()):
         yield "headers: a value is empty or not plain ASCII text"

@@ -1,5 +1,6 @@
 """From an OpenAPI document to operations. What of it cannot be carried is a problem that says so, never left out."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ RESERVED = frozenset({"delegate", "health", "request"})
 """Names of our own actions and tools."""
 _MOST = 500
 """Operations; nobody finds one among more."""
+_LARGEST, _LARGEST_TOGETHER = 100_000, 5_000_000
+"""Characters of one operation's parameters, and of all that are taken: each model reads those that it sees."""
 _LONGEST_NAME = 63
 _LONGEST_DESCRIPTION = 1000
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -53,9 +56,14 @@ class Found:
     shared: list[object]
     """Parameters of the whole path."""
 
+    @property
+    def request(self) -> str:
+        """Method and path, as the settings have them."""
+        return f"{self.method.upper()} {self.path}"
+
     def called(self, pattern: str) -> bool:
         """Whether ``pattern`` means this one."""
-        names = (self.name, self.id, f"{self.method.upper()} {self.path}", *(f"tag:{tag}" for tag in self.tags))
+        names = (self.name, self.id, self.request, *(f"tag:{tag}" for tag in self.tags))
         return any(fnmatchcase(name, pattern) for name in names)
 
 
@@ -82,13 +90,34 @@ class Reader:
             self.problems.append(f"openapi.include: {len(chosen)} operations are too many; choose {_MOST} at most")
             return []
         made: list[Operation] = []
-        for each in chosen:
+        size = 0
+        for each in self._named_apart(chosen):
             try:
-                made.append(self._operation(document, each))
+                operation, characters = self._operation(document, each)
             except ValueError as error:
-                line = f"openapi: {each.name} ({each.method.upper()} {each.path}): {error}; or put it into exclude"
-                self.problems.append(line)
+                self.problems.append(f"openapi: {each.name} ({each.request}): {error}; or put it into exclude")
+                continue
+            made.append(operation)
+            size += characters
+        if size > _LARGEST_TOGETHER:
+            self.problems.append(
+                f"openapi.include: the parameters of all operations are {size} characters; choose fewer"
+            )
         return made
+
+    def _named_apart(self, chosen: list[Found]) -> list[Found]:
+        """One of each name; where there are more, nobody could tell them apart."""
+        by_name: dict[str, list[Found]] = {}
+        for each in chosen:
+            by_name.setdefault(each.name, []).append(each)
+        for name, same in by_name.items():
+            if len(same) > 1:
+                requests = ", ".join(each.request for each in same)
+                self.problems.append(
+                    f"openapi: {name} would be the name of {requests}; give them operationIds that differ, or put all"
+                    " but one into exclude, by method and path"
+                )
+        return [same[0] for same in by_name.values()]
 
     def _chosen(self, found: list[Found]) -> list[Found]:
         lists = {"include": self._openapi.include, "exclude": self._openapi.exclude}
@@ -110,7 +139,8 @@ class Reader:
                 self.problems.append(f"openapi.tags.{tag}: no operation that is taken has this tag")
         return chosen
 
-    def _operation(self, document: Document, found: Found) -> Operation:
+    def _operation(self, document: Document, found: Found) -> tuple[Operation, int]:
+        """The operation, and how many characters its parameters are."""
         changed = self._openapi.operations
         change = changed.get(found.name) or changed.get(found.id) or ChangeSettings()
         template, schemas = Template(found.path), Schemas(document)
@@ -135,15 +165,19 @@ class Reader:
             places[name], properties[name] = Place("body", "body"), schemas.converted(media.get("schema", _ANYTHING))
             required += [name] if needed else []
         more = {"$defs": schemas.definitions} if schemas.definitions else {}
+        described = schema(properties, required, **more)
+        size = len(json.dumps(described.document))
+        if size > _LARGEST:
+            raise ValueError(f"its parameters are {size} characters, which no model should read; {_LARGEST} at most")
         action = Action(
             name=found.name,
             description=change.description or _description(found),
-            parameters=schema(properties, required, **more),
+            parameters=described,
             permission=self._permission(found, change),
             scopes=frozenset(change.scopes),
             effect=change.effect or EFFECTS.get(found.method.upper(), Effect.DESTRUCTIVE),
         )
-        return Operation(action, by_places(found.method.upper(), template, places, content_type))
+        return Operation(action, by_places(found.method.upper(), template, places, content_type)), size
 
     def _permission(self, found: Found, change: ChangeSettings) -> str:
         by_tag = {self._openapi.tags[tag] for tag in found.tags if tag in self._openapi.tags}

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, cast
 from urllib.parse import quote
@@ -14,18 +16,24 @@ Style = Literal["repeated", "comma", "space", "pipe", "deep", "json"]
 ``deepObject``, ``content``)."""
 
 _JOINED_BY = {"comma": ",", "space": " ", "pipe": "|"}
-_NEVER = frozenset({"access_token", "_method", "x-http-method-override", "x-http-method", "x-method-override"})
+_NEVER = frozenset({"access_token", "_method", "x_http_method_override", "x_http_method", "x_method_override"})
 """A token in the query counts like one in ``Authorization`` (RFC 6750 section 2.3), and some frameworks take another
 method from there."""
+_SEPARATOR = re.compile(r"[-. _]")
 _LONGEST_QUERY = 8000
 """Characters. What goes on is refused by most servers."""
+_LARGEST_INTEGER = 2**64
 
 Pair = tuple[str, str]
 
 
 def never_a_parameter(name: str) -> bool:
-    """Whether a query parameter called ``name`` must not be sent, whoever says so."""
-    return name.strip().lower() in _NEVER
+    """Whether a query parameter called ``name`` must not be sent, whoever says so.
+
+    Also where it is one to some server only: PHP takes ``access.token`` and ``access_token[]`` for ``access_token``.
+    """
+    plain = unicodedata.normalize("NFKC", name).partition("[")[0].strip().lower()
+    return _SEPARATOR.sub("_", plain) in _NEVER
 
 
 def text(value: object) -> str:
@@ -35,12 +43,12 @@ def text(value: object) -> str:
             return "true" if value else "false"
         case str():
             return value
-        case int():
+        case int() if abs(value) < _LARGEST_INTEGER:
             return str(value)
         case float() if math.isfinite(value):
             return json.dumps(value)
         case _:
-            raise InvalidParameters("A list, an object or null stands where one value is needed.")
+            raise InvalidParameters("A list, an object, null or an endless number stands where one value is needed.")
 
 
 def pairs(name: str, value: object, style: Style) -> Iterator[Pair]:

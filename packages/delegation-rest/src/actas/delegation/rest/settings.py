@@ -153,8 +153,11 @@ class RestSettings:
     idempotency_header: str | None = None
     """Header in which POST and PATCH carry a fresh key, such as `Idempotency-Key`, and so may be tried again. Only
     for a service that keeps such keys."""
-    content_types: list[str] = field(default_factory=lambda: ["application/json", "application/*+json", "text/*"])
-    """Content types that are accepted. JSON is parsed, `text/*` and XML are text, anything else comes as base64."""
+    content_types: list[str] = field(
+        default_factory=lambda: ["application/json", "application/*+json", "text/plain", "text/csv", "text/markdown"]
+    )
+    """Content types that are accepted. JSON is parsed, `text/*` and XML are text, anything else comes as base64.
+    HTML is not among the defaults: from an API it is a login or an error page."""
     networks: list[str] = field(default_factory=list[str])
     """Networks besides the public internet in which the service may be, `10.2.0.0/16`. The loopback needs none where
     `base_url` names it."""

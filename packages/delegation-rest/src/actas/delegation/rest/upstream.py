@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from actas.http import (
 )
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _BUSY = frozenset({429, 502, 503, 504})
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
@@ -121,9 +123,13 @@ class Upstream:
 
 def base_of(url: str) -> str:
     """``url`` without a slash at its end. Raises ValueError where it is no base for requests."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError("base_url: must begin with https:// and name a host")
+    try:
+        parts = urlsplit(url)
+        good = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
+    except ValueError:
+        raise ValueError("base_url: its host or port is none") from None
+    if parts.scheme not in ("https", "http") or not good:
+        raise ValueError("base_url: must begin with https:// and name a host, in ASCII")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("base_url: https is needed; plain http only to the loopback")
     if parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
