@@ -172,3 +172,10 @@ def test_the_methods_are_those_that_settings_allow() -> None:
     from typing import get_args
 
     assert set(METHODS) <= set(get_args(Method))
+
+
+def test_a_path_that_goes_on_and_on_is_refused() -> None:
+    allowed = AllowList(["GET /files/**"], METHODS)
+    assert allowed.encoded("GET", f"/files{'/a' * 3000}")
+    with pytest.raises(RequestRefused):
+        allowed.encoded("GET", f"/files{'/a' * 4000}")

@@ -1,5 +1,6 @@
 """What a caller can write into query and headers, and what stands there whatever he writes."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -188,3 +189,18 @@ def test_headers_that_must_not_be_configured_are_told(fields: dict[str, Any], pa
         problem.partition(":")[0] for problem in problems(RestSettings(base_url="https://a.example", **fields))
     ] == [path]
     assert not list(problems(RestSettings(base_url="https://a.example", headers={"X-A": Secret("b")})))
+
+
+@pytest.mark.parametrize("style", ["comma", "space", "pipe"])
+def test_one_value_of_a_list_cannot_be_two(style: Any) -> None:
+    (pair,) = pairs("ids", ["a", 1, True], style)
+    assert pair[0] == "ids" and len(re.split(r"[, |]", pair[1])) == 3
+    with pytest.raises(InvalidParameters):
+        list(pairs("ids", ["a,b c|d"], style))
+
+
+def test_a_parameter_without_a_name_and_a_number_without_an_end_are_refused() -> None:
+    with pytest.raises(RequestRefused):
+        encoded([("", "x")])
+    with pytest.raises(InvalidParameters):
+        list(pairs("n", 10**5000, "repeated"))

@@ -9,7 +9,7 @@ from actas.core.errors import InvalidParameters
 from actas.core.models import Action, Effect, JsonSchema
 from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.paths import AllowList, Template
-from actas.delegation.rest.query import Pair, Style, encoded, pairs, text
+from actas.delegation.rest.query import Pair, Style, encoded, joined, pairs, text
 from actas.delegation.rest.settings import Method, PageSettings
 
 Scalar = str | int | float | bool | None
@@ -127,8 +127,7 @@ def body(value: object) -> bytes:
 
 def _joined(value: object) -> str:
     """A value in a path or a header; a list with commas (OpenAPI: ``simple``)."""
-    items = cast("list[object]", value) if isinstance(value, list) else [value]
-    return ",".join(text(item) for item in items)
+    return joined(cast("list[object]", value), ",") if isinstance(value, list) else text(value)
 
 
 def schema(properties: Mapping[str, object], required: Iterable[str], **more: object) -> JsonSchema:

@@ -13,6 +13,8 @@ from actas.delegation.rest.failures import RequestRefused
 
 _LONGEST = 1024
 """Characters of one value."""
+_LONGEST_PATH = 8000
+"""Characters of a whole path; most servers refuse what goes on."""
 _SEPARATES = re.compile(
     r"[/\\\u2044\u2215\u2216\u29f5\u29f8\u29f9]"  # slashes, and what some servers' character sets map to one
     r"|[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]"  # controls, halves of characters, line ends
@@ -126,6 +128,8 @@ class AllowList:
                 " into query.",
                 detail="a path that is none",
             )
+        if len(path) > _LONGEST_PATH:
+            raise RequestRefused("The path is too long.", detail="the path is too long")
         segments = path[1:].split("/")
         for allowed, pattern in self._allowed:
             if method == allowed and _fits(segments, pattern):

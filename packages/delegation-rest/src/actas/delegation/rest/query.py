@@ -51,6 +51,14 @@ def text(value: object) -> str:
             raise InvalidParameters("A list, an object, null or an endless number stands where one value is needed.")
 
 
+def joined(values: Iterable[object], separator: str) -> str:
+    """Scalars with ``separator`` between them. Raises InvalidParameters where one of them would be two."""
+    items = [text(value) for value in values]
+    if any(separator in item for item in items):
+        raise InvalidParameters(f"A value of a list has {separator!r} in it, which separates them there.")
+    return separator.join(items)
+
+
 def pairs(name: str, value: object, style: Style) -> Iterator[Pair]:
     """One parameter's part of the query; nothing for null.
 
@@ -65,11 +73,10 @@ def pairs(name: str, value: object, style: Style) -> Iterator[Pair]:
         for key, item in cast("Mapping[str, object]", value).items():
             yield f"{name}[{key}]", text(item)
     elif isinstance(value, list):
-        items = [text(item) for item in cast("list[object]", value)]
         if style in _JOINED_BY:
-            yield name, _JOINED_BY[style].join(items)
+            yield name, joined(cast("list[object]", value), _JOINED_BY[style])
         else:
-            yield from ((name, item) for item in items)
+            yield from ((name, text(item)) for item in cast("list[object]", value))
     elif value is not None:
         yield name, text(value)
 
@@ -82,7 +89,7 @@ def encoded(given: Iterable[Pair]) -> str:
     """
     parts: list[str] = []
     for name, value in given:
-        if never_a_parameter(name):
+        if not name or never_a_parameter(name):
             raise RequestRefused("A query parameter has a name that is not allowed.", detail="a reserved query name")
         parts.append(f"{_quoted(name)}={_quoted(value)}")
     query = "&".join(parts)
