@@ -40,20 +40,22 @@ def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
     """The pydantic view of a dataclass: strict about keys, its docstrings as descriptions.
 
     Raises:
-        TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
+        TypeError: ``cls`` is no dataclass, or one of its fields has a type that is not there or that JSON cannot carry.
     """
     if cls in _ADAPTERS:
         return _ADAPTERS[cls]
     if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
-    for each in _dataclasses_in(cls, set()):
-        if "__pydantic_config__" not in vars(each):
-            # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
-            type.__setattr__(each, "__pydantic_config__", _CONFIG)
     try:
+        for each in _dataclasses_in(cls, set()):
+            if "__pydantic_config__" not in vars(each):
+                # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
+                type.__setattr__(each, "__pydantic_config__", _CONFIG)
         made = _ADAPTERS[cls] = TypeAdapter(cls)
     except PydanticUserError as error:
         raise TypeError(f"{cls.__name__}: {error.message}") from error
+    except NameError as error:  # an annotation as text, of something that its module does not have
+        raise TypeError(f"{cls.__name__}: {error}") from error
     return made
 
 

@@ -37,18 +37,14 @@ async def fetch_metadata(http: HttpClient, issuer: TrustedIssuer) -> dict[str, o
         MetadataError: the document is about another issuer (RFC 8414 section 3.3), or there is none.
         HttpError: the provider cannot be reached.
     """
-    urls = (issuer.discovery_url,) if issuer.discovery_url else well_known_urls(issuer.issuer)
-    for url in urls:
+    *optional, last = (issuer.discovery_url,) if issuer.discovery_url else well_known_urls(issuer.issuer)
+    for url in optional:
         try:
-            document = await http.get_json(url)
+            return _checked(await http.get_json(url), issuer)
         except UnexpectedResponse as error:
-            if 400 <= error.status < 500 and url != urls[-1]:
-                continue
-            raise
-        if document.get("issuer") != issuer.issuer:
-            raise MetadataError(detail="the document's issuer is not the configured one; a final slash counts")
-        return document
-    raise MetadataError(detail="there is no metadata")
+            if not 400 <= error.status < 500:
+                raise
+    return _checked(await http.get_json(last), issuer)
 
 
 async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, object]:
@@ -87,3 +83,9 @@ def named_place(document: Mapping[str, object], member: str, source: str) -> str
     if source.lower().startswith("https:") and not place.lower().startswith("https:"):
         raise MetadataError(detail=f"the document was had by https, and the {member} in it is not https")
     return place
+
+
+def _checked(document: dict[str, object], issuer: TrustedIssuer) -> dict[str, object]:
+    if document.get("issuer") != issuer.issuer:
+        raise MetadataError(detail="the document's issuer is not the configured one; a final slash counts")
+    return document
