@@ -599,18 +599,23 @@ def test_a_server_with_a_door_of_its_own_or_without_an_address_is_refused(
         ProtectedServer(MCPServer("ours"), settings_for(idp.trusted()), POLICY, audit_sink=sink)
 
 
-async def test_a_caller_who_hangs_up_while_he_speaks_harms_nobody(protect: Protect, idp: IdentityProvider) -> None:
+@WIRES
+async def test_a_caller_who_hangs_up_while_he_speaks_harms_nobody(
+    protect: Protect, idp: IdentityProvider, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
     async with protect("json") as served:
         host, port = served.origin.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
         head = f"POST /mcp HTTP/1.1\r\nhost: {host}:{port}\r\nauthorization: Bearer {idp.issue('alice')}\r\n"
         head += "content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+        head += f"mcp-protocol-version: {version}\r\nmcp-method: tools/list\r\n"
         writer.write((head + "content-length: 500\r\n\r\n{").encode())
         await writer.drain()
         await asyncio.sleep(0.2)  # until the server waits for the rest
         writer.close()
         await asyncio.sleep(0.2)
         assert (await served.post(idp.issue("alice"), "tools/list")).status_code == 200
+    assert "actas" not in {record.name.partition(".")[0] for record in caplog.records}
 
 
 async def test_a_session_belongs_to_whom_it_was_opened_for(protect: Protect, idp: IdentityProvider) -> None:

@@ -176,10 +176,7 @@ async def _has(server: FastMCP[Any], kind: Kind, name: str) -> bool:
     }
     found = False
     for lookup in by_kind.get(kind, []):
-        try:
-            found = await lookup(name) is not None or found
-        except (NotFoundError, DisabledError):
-            continue
+        found = await lookup(name) is not None or found
     return found
 
 
