@@ -65,19 +65,12 @@ class MemoryStore:
         else:
             del self._owned[owner]
 
-    def purge(self, owner: bytes) -> int:
-        """Forget all of ``owner``'s entries. Returns how many there were."""
-        names = _names(self._owned.get(owner, b""))
+    def drop_where(self, matches: Callable[[bytes, bytes], bool]) -> list[bytes]:
+        """Forget all entries whose owner and content match; looks at every one. Returns their names."""
+        names = [name for name, entry in self._entries.items() if matches(entry[:OWNER_BYTES], entry[OWNER_BYTES:])]
         for name in names:
             self.drop(name)
-        return len(names)
-
-    def purge_where(self, matches: Callable[[bytes], bool]) -> int:
-        """Forget all entries that match, whoever owns them; looks at every one. Returns how many there were."""
-        names = [name for name, entry in self._entries.items() if matches(entry[OWNER_BYTES:])]
-        for name in names:
-            self.drop(name)
-        return len(names)
+        return names
 
     def clear(self) -> None:
         """Forget everything."""
