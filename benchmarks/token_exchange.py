@@ -103,21 +103,28 @@ async def _road(origin: str, provider: IdentityProvider, *, cache: bool) -> Asyn
 
 async def _sequential(origin: str, provider: IdentityProvider, rounds: int) -> None:
     spent: dict[bool, list[float]] = {False: [], True: []}
+    later: dict[bool, list[float]] = {False: [], True: []}
     asked: dict[bool, set[int]] = {False: set(), True: set()}
     for number in range(rounds):
         for cache in (False, True):
             async with _road(origin, provider, cache=cache) as road, road.client(f"user{number}") as client:
                 await client.list_tools()
                 start = time.perf_counter()
-                for _ in range(20):
+                await _call(client)
+                first = time.perf_counter()
+                for _ in range(19):
                     await _call(client)
                 spent[cache].append(time.perf_counter() - start)
+                later[cache].append(time.perf_counter() - first)
                 asked[cache].add(len(provider.exchanges.asked))
     without, kept = statistics.median(spent[False]), statistics.median(spent[True])
     saved = statistics.median(1 - b / a for a, b in zip(spent[False], spent[True], strict=True))
     print(f"20 calls, no cache     {without:6.3f} s   exchanges {sorted(asked[False])}")
     print(f"20 calls, cache        {kept:6.3f} s   exchanges {sorted(asked[True])}   target exactly 1")
+    # One exchange of twenty is 5 % by itself: of all twenty, no cache could save more than 95 %.
+    saved_later = statistics.median(1 - b / a for a, b in zip(later[False], later[True], strict=True))
     print(f"                       {saved:6.1%} less time   target >= 95 %")
+    print(f"the 19 after the first {saved_later:6.1%} less time")
 
 
 async def _at_once(origin: str, provider: IdentityProvider) -> None:
