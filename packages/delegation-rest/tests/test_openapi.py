@@ -15,6 +15,7 @@ from actas.delegation.rest.openapi import name_of
 from actas.delegation.rest.settings import ChangeSettings, OpenApiSettings, RestSettings
 from actas.mcp.schema import check_declaration, validate_parameters
 
+NOT_EXCLUSIVE = {"maximum": 9, "exclusiveMaximum": False}
 CRM: dict[str, Any] = {
     "openapi": "3.0.3",
     "info": {"title": "CRM", "version": "1"},
@@ -68,7 +69,7 @@ CRM: dict[str, Any] = {
                 "name": "limit",
                 "in": "query",
                 "description": "How many.",
-                "schema": {"type": "integer", "minimum": 0, "exclusiveMinimum": True, "example": 5},
+                "schema": {"type": "integer", "minimum": 0, "exclusiveMinimum": True, **NOT_EXCLUSIVE, "example": 5},
             }
         },
         "schemas": {
@@ -157,7 +158,12 @@ def test_parameters_are_those_of_path_query_allowed_headers_and_body(write: Writ
     made = actions(write(CRM))
     listed = document_of(made["list-customers"])
     assert list(listed["properties"]) == ["limit", "filter_name_", "ids", "where", "raw", "Accept-Language"]
-    assert listed["properties"]["limit"] == {"type": "integer", "exclusiveMinimum": 0, "description": "How many."}
+    assert listed["properties"]["limit"] == {
+        "type": "integer",
+        "exclusiveMinimum": 0,
+        "maximum": 9,
+        "description": "How many.",
+    }
     assert listed["additionalProperties"] is False and listed["required"] == []
     assert document_of(made["get-customer-by-id"])["required"] == ["id"]
     assert document_of(made["patch-customer"])["required"] == ["id"]
