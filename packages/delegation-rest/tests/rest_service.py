@@ -122,8 +122,10 @@ class Service:
 
     def _reply(self, seen: Seen) -> Reply:
         path = seen.target.partition("?")[0]
-        if path == "/v1/health":
+        if path == "/v1/health" and path not in self.replies:
             return Reply({"up": True})
+        if path == "/v1/health" and isinstance(made := self.replies[path], Reply):
+            return made
         if seen.subject is None:
             return Reply({"error": STACK}, 401)
         made = self.replies.get(path)

@@ -287,6 +287,33 @@ async def test_health_is_told_as_the_user_and_by_the_module_without_a_token(gate
         assert not (await dead.module.health_check()).healthy
 
 
+async def test_nobody_takes_all_connections(service: Service) -> None:
+    service.delay = 0.3
+    async with gateway_to(service, limits=LimitSettings(seconds=5, connections=4, calls_per_user=3)) as opened:
+        calls = [asyncio.ensure_future(opened.call("get-customer", id=str(each))) for each in range(9)]
+        await asyncio.sleep(0.1)
+        assert (await opened.call("get-customer", BOB, id="7"))["body"]["subject"] == "bob"
+        assert sum(call.done() for call in calls) <= 3, "bob did not wait for alice's nine"
+        calls[4].cancel()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(each, dict) for each in ended].count(False) == 1
+        with pytest.raises(UnexpectedAnswer):
+            await opened.call("get-status", status="302")
+        assert opened.module._shares._shares == {}
+
+
+async def test_a_service_whose_front_page_is_large_or_compressed_is_well_and_one_that_fails_is_not(
+    service: Service,
+) -> None:
+    async with gateway_to(service, limits=LimitSettings(response_bytes=5)) as opened:
+        assert (await opened.module.health_check()).healthy
+    packed = {"content-encoding": "gzip"}
+    for reply, healthy in ((Reply(b"x", 200, packed), True), (Reply(b"x", 500, packed), False)):
+        service.replies["/v1/health"] = reply
+        async with gateway_to(service) as opened:
+            assert (await opened.module.health_check()).healthy is healthy
+
+
 async def test_a_service_that_comes_back_is_used_again(service: Service) -> None:
     async with gateway_to(service) as opened:
         service._server.socket.close()

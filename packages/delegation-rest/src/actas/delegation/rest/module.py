@@ -12,6 +12,7 @@ from actas.delegation.rest.operations import Operation, Target
 from actas.delegation.rest.pages import next_query
 from actas.delegation.rest.principals import principal
 from actas.delegation.rest.settings import PageSettings, RestSettings
+from actas.delegation.rest.shares import Shares
 from actas.delegation.rest.upstream import Upstream
 from actas.http import HttpResponse
 
@@ -28,6 +29,7 @@ class RestDelegation:
         self._actions = tuple(each.action for each in self._operations.values())
         self._headers = HeaderRules(settings)
         self._upstream = Upstream(settings)
+        self._shares = Shares(settings.limits.calls_per_user)
         self._settings = settings
 
     @property
@@ -69,7 +71,8 @@ class RestDelegation:
         target = operation.request(call.parameters)
         if target.content is not None and len(target.content) > self._settings.limits.request_bytes:
             raise LimitExceeded("The body is too large. Send less at once.", detail="larger than limits.request_bytes")
-        answer = await self._answer(call, operation, target, call.credential)
+        async with self._shares.one_of(call.session):
+            answer = await self._answer(call, operation, target, call.credential)
         details = {"token_subject": call.credential.subject, "status": str(answer["status"])}
         receipt = Receipt(identity=who, method="token:exchange", details=details)
         return DelegationResult(data=answer, receipt=receipt)

@@ -119,6 +119,8 @@ class LimitSettings:
     """Size of a body that is sent."""
     connections: int = 50
     """Connections to the service at the same time."""
+    calls_per_user: int = 20
+    """Calls of one user at the same time; others of the same user's wait, so that nobody takes all connections."""
     attempts: int = 3
     """How often a request is tried that may be repeated: GET, HEAD, PUT, DELETE, and others with an
     `idempotency_header`."""
