@@ -49,7 +49,7 @@ class Reply:
 class Service:
     """Serves between ``__enter__`` and ``__exit__``; ``replies`` has what to answer, by path, instead of the usual."""
 
-    def __init__(self, provider: IdentityProvider, audience: str) -> None:
+    def __init__(self, provider: IdentityProvider, audience: str, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.replies: dict[str, Reply | Callable[[Seen], Reply]] = {}
         self.refused: set[str] = set()
@@ -75,7 +75,7 @@ class Service:
 
             def handle_error(self, request: object, client_address: object) -> None: ...
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:

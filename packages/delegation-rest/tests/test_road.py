@@ -208,6 +208,30 @@ async def test_a_stack_trace_of_the_service_reaches_nobody_and_no_token_is_in_an
         assert secret not in everything and secret.rsplit(".", 1)[1] not in everything
 
 
+async def test_a_service_that_is_down_takes_nobody_with_it_and_is_used_again_when_it_is_back(
+    provider: IdentityProvider, service: Service, tmp_path: Path
+) -> None:
+    with Service(provider, AUDIENCE) as gone:
+        port = int(gone.origin.rpartition(":")[2])
+    written = configuration(provider, service, tmp_path / "crm.json")
+    modules = written["delegation"]["modules"]
+    modules["shop"] = {**modules["crm"], "base_url": f"http://127.0.0.1:{port}/v1"}
+    running = MCPOAuthServer(written, audit_sink=MemorySink())
+    await running.start()
+    try:
+        opened = Road(running, provider, MemorySink(), "auto")
+        assert await opened.call("shop-get-customer-by-id", id=7) == "downstream_unavailable"
+        assert (await opened.call("crm-get-customer-by-id", id=7))["status"] == 200
+        async with opened.client() as client:
+            health = (await client.call_tool("health-check", {})).structured_content or {}
+        told = {name: each["healthy"] for name, each in health["modules"].items()}
+        assert told == {"crm": True, "shop": False}
+        with Service(provider, AUDIENCE, port):
+            assert (await opened.call("shop-get-customer-by-id", id=7))["body"]["subject"] == "alice"
+    finally:
+        await running.stop()
+
+
 async def test_a_module_without_an_exchange_is_no_configuration(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
