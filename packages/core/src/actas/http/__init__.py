@@ -1,6 +1,6 @@
 """The one hardened HTTP client that everything here uses, and the strict JSON reader it needs."""
 
-from actas.http.client import HttpClient, HttpResponse
+from actas.http.client import HttpClient, HttpResponse, TlsIdentity
 from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 from actas.http.settings import HttpSettings
 
@@ -12,5 +12,6 @@ __all__ = [
     "HttpTimeout",
     "InsecureUrl",
     "ResponseTooLarge",
+    "TlsIdentity",
     "UnexpectedResponse",
 ]

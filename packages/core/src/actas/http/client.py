@@ -26,6 +26,16 @@ _DEFAULTS = HttpSettings()
 
 
 @dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """Who we are to servers that want to see a certificate: PEM files."""
+
+    certificate: str
+    """The certificate, with those between it and the authority behind it."""
+    key: str | None = None
+    """Its private key, without a passphrase; None: in the same file."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An answer, read completely and within the limit."""
 
@@ -54,15 +64,20 @@ class HttpClient:
 
     Belongs to the event loop that it is first used in.
 
+    Args:
+        settings: limits and trust.
+        identity: what servers that ask for a certificate are shown; nothing where None.
+
     Raises:
-        ConfigurationError: the CA file cannot be read.
+        ConfigurationError: the CA file, or the certificate, cannot be read.
     """
 
-    def __init__(self, settings: HttpSettings = _DEFAULTS) -> None:
+    def __init__(self, settings: HttpSettings = _DEFAULTS, *, identity: TlsIdentity | None = None) -> None:
         self._settings = settings
+        self._others: list[HttpClient] = []
         self._plain_hosts = _LOOPBACK | {host.lower() for host in settings.insecure_hosts}
         self._client = httpx.AsyncClient(
-            verify=_trust(settings.ca_file),
+            verify=_trust(settings.ca_file, identity),
             timeout=httpx.Timeout(settings.total_timeout, connect=settings.connect_timeout),
             limits=httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0),
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
@@ -103,8 +118,20 @@ class HttpClient:
             raise UnexpectedResponse(status=response.status, detail="200 was needed")
         return response.json()
 
+    def presenting(self, identity: TlsIdentity) -> "HttpClient":
+        """Another client, with the same settings and a certificate of its own; it is closed with this one.
+
+        Raises:
+            ConfigurationError: the certificate cannot be read.
+        """
+        other = HttpClient(self._settings, identity=identity)
+        self._others.append(other)
+        return other
+
     async def aclose(self) -> None:
         """Close all connections. May be called twice."""
+        for other in self._others:
+            await other.aclose()
         await self._client.aclose()
 
     def _checked(self, url: str) -> "httpx.URL":
@@ -129,10 +156,18 @@ class HttpClient:
         return bytes(body)
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
+def _trust(ca_file: str | None, identity: TlsIdentity | None) -> ssl.SSLContext | bool:
+    if ca_file is None and identity is None:
         return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        trust = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the CA file {ca_file} cannot be read as PEM: {type(error).__name__}") from None
+    if identity is not None:
+        try:
+            trust.load_cert_chain(identity.certificate, identity.key, password=lambda: "")  # never asks a terminal
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"the certificate {identity.certificate} or its key cannot be read as PEM: {type(error).__name__}"
+            ) from None
+    return trust

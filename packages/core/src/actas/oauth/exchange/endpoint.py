@@ -12,6 +12,7 @@ from actas.http import HttpClient, HttpError, HttpResponse, InsecureUrl, Unexpec
 from actas.oauth.client_auth import Client
 from actas.oauth.exchange.breaker import Breaker
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Form
+from actas.oauth.exchange.prover import KeyProver
 
 ATTEMPTS = 3
 """An exchange changes nothing at the provider that a second one would harm."""
@@ -19,6 +20,7 @@ _PAUSE = 0.1
 """Seconds before the second attempt, twice that before the third, each give or take half."""
 _BUSY = frozenset({429, 502, 503, 504})
 _LONGEST_ERROR = 64
+_LONGEST_NONCE = 1024
 
 
 class TokenEndpoint:
@@ -29,6 +31,7 @@ class TokenEndpoint:
         find: says where it is. Asked once, and again after the endpoint has failed.
         client: how we say who we are.
         timeout: seconds for an exchange, all attempts together.
+        prover: a key of ours that tokens are to be bound to (RFC 9449 section 5).
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class TokenEndpoint:
         client: Client,
         *,
         timeout: float,
-        breaker: Breaker | None = None,
+        prover: KeyProver | None = None,
     ) -> None:
         self._http = http
         self._find = find
@@ -46,7 +49,8 @@ class TokenEndpoint:
         self._finding = anyio.Lock()
         self._client = client
         self._timeout = timeout
-        self.breaker = breaker or Breaker()
+        self._prover = prover
+        self.breaker = Breaker()
 
     async def ask(self, form: Form) -> Mapping[str, object]:
         """Post ``form``; the answer's JSON object.
@@ -100,7 +104,20 @@ class TokenEndpoint:
         proof = self._client.prove()
         headers = {**proof.headers, "content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         content = urlencode([*form, *proof.fields.items()]).encode()
-        return await self._http.request("POST", url, headers=headers, content=content)
+        if self._prover is None:
+            return await self._http.request("POST", url, headers=headers, content=content)
+        response = await self._proved(self._prover, url, headers, content)
+        if response.status == 400 and "dpop-nonce" in response.headers and b"use_dpop_nonce" in response.body:
+            return await self._proved(self._prover, url, headers, content)
+        return response
+
+    async def _proved(self, prover: KeyProver, url: str, headers: Mapping[str, str], content: bytes) -> HttpResponse:
+        """With a proof of our key, heeding the nonce that the provider gives (RFC 9449 section 8)."""
+        proved = {**headers, "dpop": prover.prove("POST", url)}
+        response = await self._http.request("POST", url, headers=proved, content=content)
+        if (nonce := response.headers.get("dpop-nonce")) is not None and len(nonce) <= _LONGEST_NONCE:
+            prover.heed(url, nonce)
+        return response
 
     def _judged(self, response: HttpResponse) -> Mapping[str, object]:
         if response.status in _BUSY or response.status >= 500:
