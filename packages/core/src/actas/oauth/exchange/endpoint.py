@@ -1,6 +1,7 @@
 """Asking a token endpoint: as our client, within a time, again where that is safe, and not at all while it is down."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
@@ -13,6 +14,8 @@ from actas.oauth.client_auth import Client
 from actas.oauth.exchange.breaker import Breaker
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Form
 from actas.oauth.exchange.prover import KeyProver
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """An exchange changes nothing at the provider that a second one would harm."""
@@ -97,7 +100,8 @@ class TokenEndpoint:
             return self._url
 
     def _failed(self, pause: float | None = None) -> None:
-        self.breaker.failed(pause)
+        if self.breaker.failed(pause):
+            logger.warning("a token endpoint has failed repeatedly and is left alone for a while: %s", self._url)
         self._url = None  # where the metadata led has moved, perhaps
 
     async def _once(self, url: str, form: Form) -> HttpResponse:

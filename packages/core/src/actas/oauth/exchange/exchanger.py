@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,15 @@ from actas.oauth.settings import TrustedIssuer
 _LONGEST_ACTOR_TOKEN = 16_384
 
 
+@dataclass(slots=True)
+class ExchangeMetrics:
+    """What the provider was asked since the start, by what came of it."""
+
+    exchanged: int = 0
+    refused: int = 0
+    unavailable: int = 0
+
+
 class Exchanger:
     """Gets the credentials of one module.
 
@@ -57,6 +66,8 @@ class Exchanger:
         shared: SharedEntries | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._settings = settings
+        self.metrics = ExchangeMetrics()
         self._provider = provider.name
         self._wanted = Wanted(
             audience=tuple(settings.audience),
@@ -113,6 +124,25 @@ class Exchanger:
         if self._cache is not None:
             await self._cache.discard(session, refused)
 
+    def plan(self, session: Session) -> dict[str, object]:
+        """What would be asked for, of whom; no secret is in it."""
+        asked = self._settings
+        told: dict[str, object] = {"idp": asked.idp, "grant": asked.grant.value, "client": asked.client.id}
+        told |= {name: list(value) for name in ("audience", "resource", "scope") if (value := getattr(asked, name))}
+        told |= {"bound_to_our_key": self._prover is not None, "kept_seconds": self._kept_seconds}
+        if session.provider != self._provider:
+            told["problem"] = f"the caller's token is not one of {self._provider}"
+        return told
+
+    @property
+    def provider_left_alone(self) -> bool:
+        """Whether the provider has failed repeatedly and is not asked for a while."""
+        return self._endpoint.breaker.open
+
+    @property
+    def _kept_seconds(self) -> float:
+        return self._settings.cache.ttl_seconds if self._cache is not None else 0.0
+
     async def aclose(self) -> None:
         """End what is under way."""
         if self._cache is not None:
@@ -121,8 +151,17 @@ class Exchanger:
     async def _exchange(self, session: Session) -> Credential:
         if session.token is None:
             raise ExchangeRefused(detail="the session has no token to exchange")
-        issued = await self._grant.exchange(session.token, self._wanted, self._endpoint.ask)
-        return await self._verifier.verified(session, issued)
+        try:
+            issued = await self._grant.exchange(session.token, self._wanted, self._endpoint.ask)
+            credential = await self._verifier.verified(session, issued)
+        except ExchangeRefused:
+            self.metrics.refused += 1
+            raise
+        except ExchangeUnavailable:
+            self.metrics.unavailable += 1
+            raise
+        self.metrics.exchanged += 1
+        return credential
 
 
 async def _find(settings: ExchangeSettings, provider: TrustedIssuer, http: HttpClient) -> str:
