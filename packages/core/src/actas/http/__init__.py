@@ -1,7 +1,7 @@
 """The one hardened HTTP client that everything here uses, and the strict JSON reader it needs."""
 
 from actas.http.addresses import AddressGuard
-from actas.http.client import HttpClient, HttpResponse
+from actas.http.client import HttpClient, HttpResponse, TlsIdentity
 from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 from actas.http.settings import HttpSettings
 
@@ -15,5 +15,6 @@ __all__ = [
     "HttpTimeout",
     "InsecureUrl",
     "ResponseTooLarge",
+    "TlsIdentity",
     "UnexpectedResponse",
 ]

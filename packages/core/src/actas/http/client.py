@@ -22,6 +22,16 @@ _DEFAULTS = HttpSettings()
 
 
 @dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """Who we are to servers that want to see a certificate: PEM files."""
+
+    certificate: str
+    """The certificate, with those between it and the authority behind it."""
+    key: str | None = None
+    """Its private key, without a passphrase; None: in the same file."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An answer, read completely and within the limit."""
 
@@ -53,15 +63,24 @@ class HttpClient:
     Args:
         settings: limits and trust.
         guard: says which addresses may be connected to; any where None.
+        identity: what servers that ask for a certificate are shown; nothing where None.
 
     Raises:
-        ConfigurationError: the CA file cannot be read.
+        ConfigurationError: the CA file, or the certificate, cannot be read.
     """
 
-    def __init__(self, settings: HttpSettings = _DEFAULTS, *, guard: AddressGuard | None = None) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings = _DEFAULTS,
+        *,
+        guard: AddressGuard | None = None,
+        identity: TlsIdentity | None = None,
+    ) -> None:
         self._settings = settings
+        self._guard = guard
+        self._others: list[HttpClient] = []
         self._plain_hosts = _LOOPBACK | {host.lower() for host in settings.insecure_hosts}
-        trust = _trust(settings.ca_file)
+        trust = _trust(settings.ca_file, identity)
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0)
         self._client = httpx.AsyncClient(
             transport=None if guard is None else GuardedTransport(guard, verify=trust, limits=limits),
@@ -107,8 +126,20 @@ class HttpClient:
             raise UnexpectedResponse(status=response.status, detail="200 was needed")
         return response.json()
 
+    def presenting(self, identity: TlsIdentity) -> "HttpClient":
+        """Another client, with the same settings and guard and a certificate of its own; it is closed with this one.
+
+        Raises:
+            ConfigurationError: the certificate cannot be read.
+        """
+        other = HttpClient(self._settings, guard=self._guard, identity=identity)
+        self._others.append(other)
+        return other
+
     async def aclose(self) -> None:
         """Close all connections. May be called twice."""
+        for other in self._others:
+            await other.aclose()
         await self._client.aclose()
 
     def _checked(self, url: str) -> "httpx.URL":
@@ -133,10 +164,18 @@ class HttpClient:
         return bytes(body)
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
+def _trust(ca_file: str | None, identity: TlsIdentity | None) -> ssl.SSLContext | bool:
+    if ca_file is None and identity is None:
         return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        trust = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the CA file {ca_file} cannot be read as PEM: {type(error).__name__}") from None
+    if identity is not None:
+        try:
+            trust.load_cert_chain(identity.certificate, identity.key, password=lambda: "")  # never asks a terminal
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"the certificate {identity.certificate} or its key cannot be read as PEM: {type(error).__name__}"
+            ) from None
+    return trust

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+from collections import Counter
+from dataclasses import asdict
 
 from actas.core import ConfigurationError
 from actas.core.errors import under
 from actas.http import HttpClient
+from actas.mcp import exchange_meters
 from actas.mcp.config import ConfiguredModule
 from actas.mcp.settings import AuthSettings
 from actas.oauth.denylist import Revocation
@@ -33,7 +36,7 @@ class Exchanges:
         self._shared = _shared(auth.exchange_cache, store)
         # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
         self._http = HttpClient(auth.http)
-        self._exchangers: list[Exchanger] = []
+        self._exchangers: dict[str, Exchanger] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dropping: set[asyncio.Task[None]] = set()
 
@@ -50,12 +53,30 @@ class Exchanges:
             made = Exchanger(module.exchange, provider, http=self._http, vault=self._vault, shared=self._shared)
         except ConfigurationError as error:
             raise under(f"delegation.modules.{module.name}.token_exchange.client", error) from error
-        self._exchangers.append(made)
+        self._exchangers[module.name] = made
         return made
 
     def open(self) -> None:
         """From now on, what is revoked is forgotten. To be called in the event loop that serves."""
         self._loop = asyncio.get_running_loop()
+        exchange_meters.watch(self)
+
+    @property
+    def entries(self) -> int:
+        """Tokens that are kept."""
+        return len(self._vault)
+
+    def totals(self) -> exchange_meters.Totals:
+        """What has happened so far, for each of :data:`~actas.mcp.exchange_meters.COUNTED`."""
+        cache = self._vault.metrics
+        totals = Counter({(name, ""): count for name, count in asdict(cache).items()})
+        for module, exchanger in self._exchangers.items():
+            totals.update({(name, module): count for name, count in asdict(exchanger.metrics).items()})
+        return totals
+
+    def left_alone(self) -> list[tuple[str, bool]]:
+        """For each module, whether its provider is not asked just now because it has failed repeatedly."""
+        return [(module, exchanger.provider_left_alone) for module, exchanger in self._exchangers.items()]
 
     def forget(self, revoked: list[Revocation]) -> None:
         """Forget what was obtained for ``revoked``, before long. May be called from any thread.
@@ -76,7 +97,8 @@ class Exchanges:
     async def aclose(self) -> None:
         """End what is under way, and forget everything. May be called twice."""
         self._loop = None
-        for exchanger in self._exchangers:
+        exchange_meters.forget(self)
+        for exchanger in self._exchangers.values():
             await exchanger.aclose()
         self._vault.clear()
         await asyncio.gather(*self._dropping)

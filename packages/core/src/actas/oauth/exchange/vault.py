@@ -41,6 +41,7 @@ class Metrics:
     unreadable: int = 0
     """Entries that did not open: another secret's, or changed by somebody."""
     purged: int = 0
+    evicted: int = 0
 
 
 @dataclass(slots=True)
@@ -140,7 +141,7 @@ class Vault:
 
     def _put(self, name: bytes, session: Session, entry: bytes) -> None:
         self._issuers.add(session.issuer)
-        self._store.put(name, owner_of(session.issuer, session.subject), entry)
+        self.metrics.evicted += self._store.put(name, owner_of(session.issuer, session.subject), entry)
 
     def drop(self, labels: Sequence[Label]) -> None:
         """Forget the entry under ``labels``."""
