@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import Protocol, Self
 
 from actas.core.secret import Secret
 
@@ -73,6 +73,18 @@ SCOPE_KEY = "actas.session"
 """Where an ASGI scope has the :class:`Session` that a service's own middleware made of the token it received."""
 
 
+class Prover(Protocol):
+    """A key of ours that a token is bound to (RFC 9449)."""
+
+    def prove(self, method: str, url: str, token: Secret) -> str:
+        """A proof for one request that presents ``token``."""
+        ...
+
+    def heed(self, url: str, nonce: str) -> None:
+        """Use ``nonce``, which the server at ``url`` gave, from now on there (RFC 9449 section 8)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A token for one downstream service: exchanged for the caller's own, and verified like any other."""
@@ -84,6 +96,15 @@ class Credential:
     """Whom it names, as the issuer of *this* token spells it; the caller, by the checks that were configured."""
     expires_at: float
     """Seconds since the epoch."""
+    prover: Prover | None = field(default=None, repr=False, compare=False)
+    """Proves that we have the key which the token is bound to; None: it is bound to none."""
+
+    def headers(self, method: str, url: str) -> dict[str, str]:
+        """What one HTTP request to ``url`` carries: ``authorization``, and ``dpop`` where the token is bound."""
+        headers = {"authorization": f"{self.token_type} {self.token.reveal()}"}
+        if self.prover is not None:
+            headers["dpop"] = self.prover.prove(method, url, self.token)
+        return headers
 
 
 class Effect(StrEnum):
@@ -205,6 +226,17 @@ class DelegationCall:
     def remaining(self, now: float) -> float:
         """Seconds left at ``now``, never below zero."""
         return max(0.0, self.deadline - now)
+
+    def holding(self, credential: Credential) -> "DelegationCall":
+        """The same call with ``credential``; ``replace`` would take twice as long, for each call."""
+        return DelegationCall(
+            session=self.session,
+            action=self.action,
+            parameters=self.parameters,
+            deadline=self.deadline,
+            request_id=self.request_id,
+            credential=credential,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

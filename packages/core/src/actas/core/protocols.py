@@ -118,6 +118,10 @@ class CredentialSource(Protocol):
         """Forget ``refused``: the downstream did not take it."""
         ...
 
+    def plan(self, session: Session) -> Mapping[str, object]:
+        """What would be asked for, of whom, for the operator to read; ``problem`` says why ``session`` gets nothing."""
+        ...
+
 
 class CredentialUse(StrEnum):
     """Whether a kind of module works with an exchanged token."""

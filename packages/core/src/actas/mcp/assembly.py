@@ -18,15 +18,10 @@ from actas.core import (
     NullSink,
 )
 from actas.core.errors import places, under
-from actas.http import HttpClient
 from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
 from actas.mcp.config_file import read_file
-from actas.mcp.settings import AuthSettings, DpopSettings, McpSettings, Settings, SharedSettings, is_loopback
+from actas.mcp.settings import DpopSettings, McpSettings, Settings, SharedSettings, is_loopback
 from actas.mcp.shared_windows import SharedWindows
-from actas.oauth.exchange.exchanger import Exchanger
-from actas.oauth.exchange.settings import VaultSettings
-from actas.oauth.exchange.shared import SharedEntries
-from actas.oauth.exchange.vault import Vault
 from actas.oauth.nonces import Nonces
 from actas.oauth.shared_store import SharedStore
 
@@ -97,29 +92,6 @@ def audit_sink(made: Configuration) -> AuditSink:
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
 
 
-def vault(settings: VaultSettings) -> Vault:
-    """Where exchanged tokens are kept."""
-    secrets = [secret.reveal().encode() for secret in settings.secrets]
-    return Vault(secrets, most=settings.max_entries, most_each=settings.max_entries_per_user)
-
-
-def exchanger(
-    module: ConfiguredModule, auth: AuthSettings, http: HttpClient, vault: Vault, shared: SharedEntries | None
-) -> Exchanger | None:
-    """How the callers' tokens are exchanged for ``module``; None where they are not.
-
-    Raises:
-        ConfigurationError: the client's private key cannot be used.
-    """
-    if module.exchange is None:
-        return None
-    (provider,) = [issuer for issuer in auth.trusted_idps if issuer.name == module.exchange.idp]
-    try:
-        return Exchanger(module.exchange, provider, http=http, vault=vault, shared=shared)
-    except ConfigurationError as error:
-        raise under(f"delegation.modules.{module.name}.token_exchange.client", error) from error
-
-
 def shared_store(settings: SharedSettings) -> SharedStore | None:
     """What several processes share, if they do. Raises ConfigurationError where packages are missing."""
     return None if settings.url is None else SharedStore(settings.revealed_url(), settings.tls_options())
@@ -128,19 +100,6 @@ def shared_store(settings: SharedSettings) -> SharedStore | None:
 def shared_windows(settings: Settings, store: SharedStore | None) -> SharedWindows | None:
     """Where several processes count together, if they do. Raises ConfigurationError where packages are missing."""
     return None if store is None else SharedWindows(store, settings.mcp.resource_at(settings.mcp.port))
-
-
-def shared_entries(settings: VaultSettings, store: SharedStore | None) -> SharedEntries | None:
-    """Where several processes keep exchanged tokens together, if they do.
-
-    Raises:
-        ConfigurationError: they should, and there is no store.
-    """
-    if not settings.shared:
-        return None
-    if store is None:
-        raise ConfigurationError("auth.exchange_cache.shared: there is no store to share: set shared.url")
-    return SharedEntries(store)
 
 
 def nonces(dpop: DpopSettings) -> Nonces:

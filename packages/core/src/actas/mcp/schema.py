@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from actas.core import Action, InvalidParameters, JsonSchema, Secret
-from actas.mcp.json_parameters import compiled
+from actas.mcp.json_parameters import TooManySteps, compiled
 
 T = TypeVar("T")
 
@@ -40,20 +40,22 @@ def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
     """The pydantic view of a dataclass: strict about keys, its docstrings as descriptions.
 
     Raises:
-        TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
+        TypeError: ``cls`` is no dataclass, or one of its fields has a type that is not there or that JSON cannot carry.
     """
     if cls in _ADAPTERS:
         return _ADAPTERS[cls]
     if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
-    for each in _dataclasses_in(cls, set()):
-        if "__pydantic_config__" not in vars(each):
-            # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
-            type.__setattr__(each, "__pydantic_config__", _CONFIG)
     try:
+        for each in _dataclasses_in(cls, set()):
+            if "__pydantic_config__" not in vars(each):
+                # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
+                type.__setattr__(each, "__pydantic_config__", _CONFIG)
         made = _ADAPTERS[cls] = TypeAdapter(cls)
     except PydanticUserError as error:
         raise TypeError(f"{cls.__name__}: {error.message}") from error
+    except NameError as error:  # an annotation as text, of something that its module does not have
+        raise TypeError(f"{cls.__name__}: {error}") from error
     return made
 
 
@@ -94,6 +96,8 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
             return adapter(declared).validate_python(parameters)
     except ValidationError as error:
         problems = _problems_in(error)
+    except TooManySteps:
+        problems = ["they would take too long to check; send fewer values"]
     except (ValueError, RecursionError):
         problems = ["the parameters are nested too deeply or are not JSON"]
     told = "; ".join(problems[:_MOST_PROBLEMS])

@@ -33,6 +33,7 @@ from actas.mcp.config import Configuration
 from actas.mcp.cors import Cors
 from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
+from actas.mcp.exchanges import Exchanges
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
 from actas.mcp.limits import Limits
@@ -44,7 +45,6 @@ from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker
 from actas.oauth.dpop import ProofVerifier
-from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.publication import PassedOn
 from actas.oauth.replay import MemoryReplayStore, ReplayStore
 from actas.oauth.settings import Binding
@@ -100,6 +100,8 @@ class Site:
             authority=Authority(auth.permissions, assembly.authorizers(made)),
         )
         self._http = HttpClient(auth.http)
+        self._store = assembly.shared_store(made.settings.shared)
+        self._exchanges = Exchanges(auth, self._store)
         authenticator = Authenticator(
             auth.trusted_idps,
             auth.permissions,
@@ -107,9 +109,9 @@ class Site:
             cache_size=auth.token_cache_entries,
             cache_ttl=auth.token_cache_seconds,
             revocation=auth.revocation,
+            on_revoked=self._exchanges.forget,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
-        self._store = assembly.shared_store(made.settings.shared)
         self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
@@ -119,16 +121,8 @@ class Site:
         self._own = DelegationRegistry()
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
-        self._vault = assembly.vault(auth.exchange_cache)
-        entries = assembly.shared_entries(auth.exchange_cache, self._store)
-        # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
-        self._exchange_http = HttpClient(auth.http)
-        self._exchangers: list[Exchanger] = []
         for module in made.modules:
-            created = Latecomer(module.name, assembly.created(module))
-            exchanger = assembly.exchanger(module, auth, self._exchange_http, self._vault, entries)
-            if exchanger is not None:
-                self._exchangers.append(exchanger)
+            created, exchanger = Latecomer(module.name, assembly.created(module)), self._exchanges.source(module)
             self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
             self._own.register(module.name, created)
 
@@ -256,6 +250,7 @@ class Site:
     async def _keep(self, opened: "asyncio.Future[None]") -> None:
         """From the start to the end in one task: the SDK's task group must be left where it was entered."""
         try:
+            self._exchanges.open()
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
@@ -292,13 +287,10 @@ class Site:
             await self._own.destroy_all()
         finally:
             try:
-                for exchanger in self._exchangers:
-                    await exchanger.aclose()
-                self._vault.clear()
+                await self._exchanges.aclose()
                 await self.context.pipeline.authority.close()
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
-                await self._exchange_http.aclose()
                 await self.limits.aclose()
                 if self._store is not None:
                     await self._store.aclose()

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 
+from actas.testing.dpop import proved
 from actas.testing.idp_clients import Clients
 from actas.testing.idp_http import Answer, Request
 
@@ -40,6 +41,8 @@ class ExchangeDesk:
     asked: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     """The forms of all requests so far."""
     lifetime: float = 300.0
+    nonce: str | None = None
+    """What DPoP proofs must have; told to whoever lacks it (RFC 9449 section 8)."""
 
     def handles(self, form: Mapping[str, str]) -> bool:
         """Whether this is an exchange."""
@@ -49,7 +52,7 @@ class ExchangeDesk:
         """What is answered to one request at the token endpoint."""
         form = request.form
         self.asked.append(dict(form))
-        client = self.clients.authenticated(request.headers, form)
+        client = self.clients.authenticated(request.headers, form, request.certificate)
         if client is None:
             return _refused(401, "invalid_client")
         if self.error is not None:
@@ -57,9 +60,16 @@ class ExchangeDesk:
         user = self._user(form.get("subject_token") or form.get("assertion") or "")
         if user is None:
             return _refused(400, "invalid_grant")
+        proof = request.headers.get("dpop")
+        try:
+            bound = None if proof is None else proved(proof, "POST")
+        except ValueError:
+            return _refused(400, "invalid_dpop_proof")
+        if bound is not None and self.nonce is not None and bound.get("nonce") != self.nonce:
+            return replace(_refused(400, "use_dpop_nonce"), headers={"dpop-nonce": self.nonce})
         wanted = form.get("requested_token_type", _ACCESS_TOKEN)
-        token = self.token or self._issued(form, user, client)
-        kind = "N_A" if wanted == _ID_JAG else "Bearer"
+        token = self.token or self._issued(form, user, client, {} if bound is None else {"cnf": {"jkt": bound["jkt"]}})
+        kind = "N_A" if wanted == _ID_JAG else "Bearer" if bound is None else "DPoP"
         given: dict[str, object] = {
             "access_token": token,
             "token_type": kind,
@@ -71,8 +81,9 @@ class ExchangeDesk:
         changed = {**given, **self.answer}
         return Answer(200, json.dumps({name: value for name, value in changed.items() if value is not None}).encode())
 
-    def _issued(self, form: Mapping[str, str], user: str, client: str) -> str:
-        claims: dict[str, object] = {"act": {"sub": client}, "client_id": client, **self.claims}
+    def _issued(self, form: Mapping[str, str], user: str, client: str, binding: Mapping[str, object]) -> str:
+        actor = self._user(form["actor_token"]) if "actor_token" in form else client
+        claims: dict[str, object] = {"act": {"sub": actor}, "client_id": client, **binding, **self.claims}
         return self.issue(
             user,
             audience=form.get("audience") or form.get("resource") or form.get("scope", "").removesuffix("/.default"),

@@ -3,18 +3,22 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from actas.core import Secret, Session
-from actas.http import HttpClient
+from actas.core import ConfigurationError, Secret, Session
+from actas.http import HttpClient, HttpSettings
 from actas.oauth import Authenticator, TokenRules
 from actas.oauth.client_settings import ClientCredentials
 from actas.oauth.exchange.breaker import FAILURES
 from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable
+from actas.oauth.exchange.prover import KeyProver
 from actas.oauth.exchange.settings import (
     CacheSettings,
     ExchangeSettings,
@@ -23,8 +27,11 @@ from actas.oauth.exchange.settings import (
     SameUser,
 )
 from actas.oauth.exchange.vault import Vault
+from actas.testing.dpop import proved
 from actas.testing.idp import IdentityProvider
 from actas.testing.idp_clients import DemoClient
+from actas.testing.idp_tls import MutualTls, thumbprint
+from actas.testing.pki import CertificateAuthority
 from actas.testing.tokens import generate_key, sign
 
 from ..conftest import Clock
@@ -42,7 +49,9 @@ def provider(idp: IdentityProvider) -> Iterator[IdentityProvider]:
     yield idp
     desk = idp.exchanges
     desk.claims, desk.headers, desk.answer, desk.token, desk.error, desk.lifetime = {}, {}, {}, None, None, 300.0
+    desk.nonce = None
     desk.asked.clear()
+    idp.answers.clear()
 
 
 Exchange = Callable[..., Exchanger]
@@ -283,6 +292,139 @@ async def test_a_private_key_proves_who_asks(
     keyed = ClientCredentials(id="keyed", private_key=Secret(json.dumps(key.as_dict(private=True))))
     assert (await exchanger(client=keyed).obtain(await login())).subject == "alice"
     assert (await exchanger(client=keyed).obtain(await login())).subject == "alice"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path)
+
+
+@pytest.mark.parametrize("one_file", [False, True])
+async def test_a_certificate_proves_who_asks_at_the_endpoint_for_certificates(
+    login: Login, provider: IdentityProvider, clock: Clock, authority: CertificateAuthority, one_file: bool
+) -> None:
+    files, other = authority.issue_client("gateway"), authority.issue_client("somebody")
+    provider.exchanges.clients.add(DemoClient("by-certificate", certificate=thumbprint(files)))
+    async with aclosing(HttpClient(HttpSettings(ca_file=str(authority.certificate)))) as http:
+        with MutualTls(provider.answer, authority) as tls:
+            metadata = {**provider.metadata(), "mtls_endpoint_aliases": {
+                "token_endpoint": provider.token_endpoint.replace(provider.origin, tls.origin)
+            }}  # fmt: skip
+            provider.answers[provider.metadata_paths[0]] = json.dumps(metadata).encode()
+            told = []
+            for shown in (files, other):
+                if one_file:
+                    shown.certificate.write_text(shown.certificate.read_text() + shown.key.read_text())
+                key = None if one_file else str(shown.key)
+                client = ClientCredentials(id="by-certificate", certificate=str(shown.certificate), certificate_key=key)
+                settings = ExchangeSettings(idp="demo", client=client, audience=[API], timeout_seconds=5)
+                made = Exchanger(settings, provider.trusted(), http=http, vault=Vault(), clock=clock)
+                try:
+                    told.append((await made.obtain(await login())).subject)
+                except ExchangeRefused as error:
+                    told.append(str(error.detail))
+    assert told == ["alice", "status 401, invalid_client"]
+    assert "client_secret" not in provider.exchanges.asked[0]
+
+
+async def test_a_certificate_that_cannot_be_read_stops_the_start(
+    exchanger: Exchange, tmp_path: Path, authority: CertificateAuthority
+) -> None:
+    mine, other = authority.issue_client("gateway"), authority.issue_client("other")
+    (tmp_path / "locked.key").write_bytes(
+        serialization.load_pem_private_key(mine.key.read_bytes(), None).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"passphrase"),
+        )
+    )
+    for certificate, key in (
+        ("/nowhere.pem", None),
+        (str(mine.key), None),
+        (str(mine.certificate), None),
+        (str(mine.certificate), str(other.key)),
+        (str(mine.certificate), str(tmp_path / "locked.key")),
+    ):
+        client = ClientCredentials(id="gateway", certificate=certificate, certificate_key=key)
+        with pytest.raises(ConfigurationError, match="cannot be read as PEM"):
+            exchanger(client=client)
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "Ed25519", "RS256"])
+@pytest.mark.parametrize("nonce", [None, "a-nonce"])
+async def test_tokens_are_bound_to_our_key_where_one_is_configured(
+    exchanger: Exchange, login: Login, provider: IdentityProvider, algorithm: str, nonce: str | None
+) -> None:
+    provider.exchanges.nonce = nonce
+    key = generate_key(algorithm)
+    vault = Vault()
+    made = exchanger(vault, dpop_key=Secret(json.dumps(key.as_dict(private=True))), cache=KEPT)
+    session = await login()
+    for _ in range(2):  # exchanged, and kept
+        credential = await made.obtain(session)
+        headers = credential.headers("GET", f"{API}/orders?user=alice#x")
+        token = credential.token.reveal()
+        assert headers["authorization"] == f"DPoP {token}"
+        claims = proved(headers["dpop"], "GET", token)
+        assert (claims["htu"], claims["jkt"]) == (f"{API}/orders", key.thumbprint())
+        assert "nonce" not in claims, "that was the provider's, not this server's"
+        assert token not in repr(credential)
+    assert len(provider.exchanges.asked) == (1 if nonce is None else 2)
+    assert credential.prover is not None
+    credential.prover.heed(API, "theirs")
+    assert proved(credential.headers("POST", f"{API}/orders")["dpop"], "POST", token)["nonce"] == "theirs"
+    another = exchanger(vault, dpop_key=Secret(json.dumps(generate_key("ES256").as_dict(private=True))), cache=KEPT)
+    assert (await another.obtain(session)).token != credential.token, "another key is another purpose"
+
+
+async def test_a_token_that_is_not_bound_to_our_key_is_refused(
+    exchanger: Exchange, login: Login, provider: IdentityProvider
+) -> None:
+    made = exchanger(dpop_key=Secret(json.dumps(generate_key("ES256").as_dict(private=True))))
+    for claims, answer in (
+        ({"cnf": None}, {}),
+        ({"cnf": {"jkt": "somebody's"}}, {}),
+        ({"cnf": {"x5t#S256": "x"}}, {}),
+        ({}, {"token_type": "Bearer"}),
+    ):
+        provider.exchanges.claims, provider.exchanges.answer = claims, answer
+        assert "bound" in await refusal(made, await login())
+    provider.exchanges.claims, provider.exchanges.answer = {}, {"token_type": "DPoP"}
+    assert "bound" in await refusal(exchanger(), await login())
+
+
+async def test_nonces_of_many_servers_do_not_fill_the_memory() -> None:
+    prover = KeyProver(Secret(json.dumps(generate_key("ES256").as_dict(private=True))), lambda: 0.0)
+    for number in range(1000):
+        prover.heed(f"https://{number}.example/x", "nonce")
+    assert len(prover._nonces) == 100
+
+
+@pytest.mark.parametrize("key", ["x", "{}", json.dumps(generate_key("ES256").as_dict(private=False))])
+async def test_a_dpop_key_that_is_none_stops_the_start(exchanger: Exchange, key: str) -> None:
+    with pytest.raises(ConfigurationError, match="dpop_key"):
+        exchanger(dpop_key=Secret(key))
+
+
+async def test_an_actor_token_from_a_file_says_who_acts(
+    exchanger: Exchange, login: Login, provider: IdentityProvider, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    made = exchanger(actor_token_file=str(path), expected_actor="agent")
+    for content, why in ((None, "FileNotFoundError"), ("", "is empty"), ("x" * 20_000, "too long"), ("ü", "Unicode")):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(ExchangeUnavailable) as caught:
+            await made.obtain(await login())
+        assert why in (caught.value.detail or "")
+    for actor in ("agent", "other"):
+        path.write_text(provider.issue(actor) + "\n")
+        if actor == "agent":
+            assert (await made.obtain(await login())).subject == "alice"
+        else:
+            assert "actor" in await refusal(made, await login())
+    form = provider.exchanges.asked[0]
+    assert form["actor_token_type"] == "urn:ietf:params:oauth:token-type:jwt"
 
 
 async def test_on_behalf_of_sends_what_entra_wants(

@@ -3,12 +3,14 @@
 import gc
 import os
 import pickle
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
-from actas.core.models import Credential, Session
+from actas.core.models import Actor, Credential, Session
 from actas.core.secret import Secret
+from actas.oauth.denylist import DeniedClaim, Revocation
 from actas.oauth.exchange.sealing import Sealer, seal, unseal
 from actas.oauth.exchange.store import MemoryStore
 from actas.oauth.exchange.vault import Vault, owner_of
@@ -132,32 +134,54 @@ def test_putting_the_same_entry_again_takes_its_place() -> None:
     assert get(vault, session()) == credential("4")
 
 
-def test_sign_out_and_revocation_purge_what_they_are_about() -> None:
+def revoked(claim: DeniedClaim, value: str) -> list[Revocation]:
+    return [Revocation(claim=claim, value=value)]
+
+
+def test_sign_out_and_revocation_purge_what_they_are_about_and_nothing_else() -> None:
     vault = Vault()
+    sessions = {
+        "alice": session(sid="s1", jti="t1", sub="a-1"),
+        "again": session(token="second", sid="s2", jti="t2", sub="a-1"),
+        "bob": session("bob", "bobs-token", sid="s3", jti="t3", sub="b-1"),
+    }
+    names = {vault.labels(PURPOSE, each)[0].name: who for who, each in sessions.items()}
+    cases: list[tuple[list[Revocation], set[str]]] = [
+        (revoked("sub", "alice"), {"alice", "again"}),
+        (revoked("sub", "a-1"), {"alice", "again"}),
+        (revoked("sid", "s2"), {"again"}),
+        (revoked("jti", "t3"), {"bob"}),
+        (revoked("jti", "s2"), set()),
+        (revoked("sub", "t3"), set()),
+        ([*revoked("jti", "t1"), *revoked("sub", "bob")], {"alice", "bob"}),
+    ]
+    for what, gone in cases:
+        for each in sessions.values():
+            put(vault, each, credential())
+        before = vault.metrics.purged
+        assert {names[name] for name in vault.forget(what)} == gone
+        assert {who for who, each in sessions.items() if get(vault, each) is None} == gone
+        assert vault.metrics.purged - before == len(gone)
+        vault.clear()
 
-    def fill() -> None:
-        put(vault, session(sid="s1", jti="t1"), credential())
-        put(vault, session(token="second", sid="s2", jti="t2"), credential())
-        put(vault, session("bob", "bobs-token", sid="s3", jti="t3"), credential())
 
-    fill()
-    vault.purge(issuer="https://idp.example", subject="alice")
-    assert len(vault) == 1 and get(vault, session("bob", "bobs-token")) is not None
-    fill()
-    vault.purge(sid="s2")
-    assert len(vault) == 2 and get(vault, session(token="second")) is None
-    fill()
-    vault.purge(jti="t3")
-    assert len(vault) == 2 and get(vault, session("bob", "bobs-token")) is None
-    assert vault.metrics.purged == 4
+def test_what_an_agent_obtained_is_purged_with_anybody_who_may_be_the_agent() -> None:
+    vault = Vault()
+    through_an_agent = replace(session("bob", "bobs-token"), actors=(Actor(subject="agent"),))
+    put(vault, session(), credential())
+    put(vault, through_an_agent, credential())
+    vault.forget(revoked("jti", "agent"))
+    assert len(vault) == 2
+    vault.forget(revoked("sub", "agent"))
+    assert get(vault, session()) is not None and get(vault, through_an_agent) is None
 
 
 def test_a_token_without_sid_and_jti_is_not_purged_with_an_empty_one() -> None:
     vault = Vault()
     put(vault, session(), credential())
-    vault.purge(sid="", jti="")
-    vault.purge(sid="s", jti="j")
-    assert len(vault) == 1
+    put(vault, session("bob", "bobs-token", jti=5, sid=None, sub=["x"]), credential())
+    assert vault.forget([*revoked("sid", "s"), *revoked("jti", "j")]) == []
+    assert vault.forget([*revoked("sid", "\udc80"), *revoked("sub", "\udc80")]) == []
 
 
 def test_a_rotated_secret_opens_what_the_old_one_sealed_until_it_is_dropped() -> None:
@@ -236,4 +260,4 @@ def test_clearing_forgets_everything() -> None:
 def test_dropping_what_is_not_there_changes_nothing() -> None:
     store = MemoryStore(10, 10)
     store.drop(b"nobody")
-    assert store.purge(b"nobody") == 0 and len(store) == 0
+    assert store.drop_where(lambda owner, entry: True) == [] and len(store) == 0

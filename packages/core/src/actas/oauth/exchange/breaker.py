@@ -49,10 +49,16 @@ class Breaker:
         """Whoever asked did not wait for the answer, which says nothing about the provider: another may try."""
         self._trying_until = float("-inf")
 
-    def failed(self, pause: float | None = None) -> None:
-        """It did not. ``pause``: seconds for which it asked to be left alone itself."""
+    def failed(self, pause: float | None = None) -> bool:
+        """It did not. ``pause``: seconds for which it asked to be left alone itself.
+
+        Returns:
+            Whether it is left alone from now on, and was not before.
+        """
+        before = self.open
         self._failures = FAILURES if pause is not None else self._failures + 1
         self.left()
         if self.open:
             self._closed_until = self._clock() + min(pause if pause is not None else self._pause, LONGEST_PAUSE)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        return self.open and not before

@@ -1,6 +1,7 @@
 """Asking a token endpoint: as our client, within a time, again where that is safe, and not at all while it is down."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
@@ -12,6 +13,9 @@ from actas.http import HttpClient, HttpError, HttpResponse, InsecureUrl, Unexpec
 from actas.oauth.client_auth import Client
 from actas.oauth.exchange.breaker import Breaker
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Form
+from actas.oauth.exchange.prover import KeyProver
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """An exchange changes nothing at the provider that a second one would harm."""
@@ -19,6 +23,7 @@ _PAUSE = 0.1
 """Seconds before the second attempt, twice that before the third, each give or take half."""
 _BUSY = frozenset({429, 502, 503, 504})
 _LONGEST_ERROR = 64
+_LONGEST_NONCE = 1024
 
 
 class TokenEndpoint:
@@ -29,6 +34,7 @@ class TokenEndpoint:
         find: says where it is. Asked once, and again after the endpoint has failed.
         client: how we say who we are.
         timeout: seconds for an exchange, all attempts together.
+        prover: a key of ours that tokens are to be bound to (RFC 9449 section 5).
     """
 
     def __init__(
@@ -38,7 +44,7 @@ class TokenEndpoint:
         client: Client,
         *,
         timeout: float,
-        breaker: Breaker | None = None,
+        prover: KeyProver | None = None,
     ) -> None:
         self._http = http
         self._find = find
@@ -46,7 +52,8 @@ class TokenEndpoint:
         self._finding = anyio.Lock()
         self._client = client
         self._timeout = timeout
-        self.breaker = breaker or Breaker()
+        self._prover = prover
+        self.breaker = Breaker()
 
     async def ask(self, form: Form) -> Mapping[str, object]:
         """Post ``form``; the answer's JSON object.
@@ -93,14 +100,28 @@ class TokenEndpoint:
             return self._url
 
     def _failed(self, pause: float | None = None) -> None:
-        self.breaker.failed(pause)
+        if self.breaker.failed(pause):
+            logger.warning("a token endpoint has failed repeatedly and is left alone for a while: %s", self._url)
         self._url = None  # where the metadata led has moved, perhaps
 
     async def _once(self, url: str, form: Form) -> HttpResponse:
         proof = self._client.prove()
         headers = {**proof.headers, "content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         content = urlencode([*form, *proof.fields.items()]).encode()
-        return await self._http.request("POST", url, headers=headers, content=content)
+        if self._prover is None:
+            return await self._http.request("POST", url, headers=headers, content=content)
+        response = await self._proved(self._prover, url, headers, content)
+        if response.status == 400 and "dpop-nonce" in response.headers and b"use_dpop_nonce" in response.body:
+            return await self._proved(self._prover, url, headers, content)
+        return response
+
+    async def _proved(self, prover: KeyProver, url: str, headers: Mapping[str, str], content: bytes) -> HttpResponse:
+        """With a proof of our key, heeding the nonce that the provider gives (RFC 9449 section 8)."""
+        proved = {**headers, "dpop": prover.prove("POST", url)}
+        response = await self._http.request("POST", url, headers=proved, content=content)
+        if (nonce := response.headers.get("dpop-nonce")) is not None and len(nonce) <= _LONGEST_NONCE:
+            prover.heed(url, nonce)
+        return response
 
     def _judged(self, response: HttpResponse) -> Mapping[str, object]:
         if response.status in _BUSY or response.status >= 500:

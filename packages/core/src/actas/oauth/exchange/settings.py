@@ -88,6 +88,12 @@ class ExchangeSettings:
     """What `iss` must be. None: the provider's own."""
     same_user: SameUser = field(default_factory=SameUser)
     """How the token is seen to be about the caller."""
+    actor_token_file: str | None = None
+    """Path of a file with a JWT that says who acts (`actor_token`), read for each exchange: somebody else renews it, as
+    Kubernetes does with the token of a service account. None: our client authentication alone says so."""
+    dpop_key: Secret | None = None
+    """A private key, PEM or JWK: tokens are bound to it (DPoP, RFC 9449), and worth nothing to whoever else gets at
+    one. The same in all processes that share a cache. None: bearer tokens."""
     expected_actor: str | None = None
     """What `act.sub` must be, so that the downstream sees who acts: usually our client. None: not looked at."""
     required_claims: list[str] = field(default_factory=list[str])
@@ -114,6 +120,8 @@ class ExchangeSettings:
             raise ValueError("scope is needed: on_behalf_of names the service by it, such as api://…/.default")
         if (self.grant is GrantKind.IDENTITY_ASSERTION) != (self.identity_assertion is not None):
             raise ValueError("identity_assertion and the grant of that name go together")
+        if self.actor_token_file is not None and self.grant is not GrantKind.TOKEN_EXCHANGE:
+            raise ValueError("actor_token_file: only the grant token_exchange knows actor tokens")
         if not 0 < self.timeout_seconds <= 60:
             raise ValueError("timeout_seconds must be above 0 and at most 60")
 

@@ -41,9 +41,14 @@ class MemoryStore:
         self._entries.move_to_end(name)
         return entry[OWNER_BYTES:]
 
-    def put(self, name: bytes, owner: bytes, entry: bytes) -> None:
-        """Keep ``entry``; push out ``owner``'s oldest and the least recently used of all, where there are too many."""
+    def put(self, name: bytes, owner: bytes, entry: bytes) -> int:
+        """Keep ``entry``; push out ``owner``'s oldest and the least recently used of all, where there are too many.
+
+        Returns:
+            How many were pushed out.
+        """
         self.drop(name)
+        before = len(self._entries)
         owned = self._owned.get(owner, b"")
         if len(owned) >= self._most_each * NAME_BYTES:
             self.drop(owned[:NAME_BYTES])
@@ -51,6 +56,7 @@ class MemoryStore:
             self.drop(next(iter(self._entries)))
         self._entries[name] = owner + entry
         self._owned[owner] = self._owned.get(owner, b"") + name
+        return before + 1 - len(self._entries)
 
     def drop(self, name: bytes) -> None:
         """Forget one entry, if it is there."""
@@ -65,19 +71,12 @@ class MemoryStore:
         else:
             del self._owned[owner]
 
-    def purge(self, owner: bytes) -> int:
-        """Forget all of ``owner``'s entries. Returns how many there were."""
-        names = _names(self._owned.get(owner, b""))
+    def drop_where(self, matches: Callable[[bytes, bytes], bool]) -> list[bytes]:
+        """Forget all entries whose owner and content match; looks at every one. Returns their names."""
+        names = [name for name, entry in self._entries.items() if matches(entry[:OWNER_BYTES], entry[OWNER_BYTES:])]
         for name in names:
             self.drop(name)
-        return len(names)
-
-    def purge_where(self, matches: Callable[[bytes], bool]) -> int:
-        """Forget all entries that match, whoever owns them; looks at every one. Returns how many there were."""
-        names = [name for name, entry in self._entries.items() if matches(entry[OWNER_BYTES:])]
-        for name in names:
-            self.drop(name)
-        return len(names)
+        return names
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,9 +1,10 @@
 """OAuth 2.0 Token Exchange (RFC 8693)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actas.core.secret import Secret
-from actas.oauth.exchange.grants import ACCESS_TOKEN, TOKEN_EXCHANGE, Ask, Form, Issued, Wanted, issued
+from actas.oauth.exchange.grants import ACCESS_TOKEN, JWT, TOKEN_EXCHANGE, Ask, Form, Issued, Wanted, issued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,9 +12,8 @@ class TokenExchange:
     """The caller's token is the subject token. With an actor token it is delegation, without impersonation
     (section 1.1); either way our client authentication tells the provider who asks."""
 
-    actor_token: Secret | None = None
-    """Who acts, as a token of the same provider; the provider may put him into ``act``."""
-    actor_token_type: str = ACCESS_TOKEN
+    actor_token: Callable[[], Secret] | None = None
+    """Gives who acts, as a JWT that the provider trusts; it may put him into ``act``. Raises ExchangeUnavailable."""
 
     async def exchange(self, subject_token: Secret, wanted: Wanted, ask: Ask) -> Issued:
         """One request (section 2.1)."""
@@ -25,5 +25,5 @@ class TokenExchange:
             *wanted.form(),
         ]
         if self.actor_token is not None:
-            form += [("actor_token", self.actor_token.reveal()), ("actor_token_type", self.actor_token_type)]
+            form += [("actor_token", self.actor_token().reveal()), ("actor_token_type", JWT)]
         return issued(await ask(form), issued_as=wanted.requested_token_type)

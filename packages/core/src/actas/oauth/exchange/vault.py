@@ -2,31 +2,33 @@
 
 What lies in the store for one entry::
 
-    refresh_at expires_at session_tag token_tag   ciphertext of [expires_at, subject, token_type, token]
-    └───────────── in clear, authenticated ─────┘
+    refresh_at expires_at has_actors tags   ciphertext of [expires_at, subject, token_type, token]
+    └────────── in clear, authenticated ┘
 
-The tags are short digests of ``sid`` and ``jti``: enough to find what a revocation is about, not to read it.
+The tags are short digests of ``jti``, ``sid`` and ``sub``: enough to find what a revocation is about, not to read it.
 """
 
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
 from actas.core.models import Credential, Session
 from actas.core.secret import Secret
+from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.sealing import Label, Sealer, seal, unseal
 from actas.oauth.exchange.store import OWNER_BYTES, MemoryStore
 
 REFRESH_AFTER = 0.8
 """The part of an entry's time after which it is exchanged anew ahead of need, if it is still in use."""
 
-_HEAD = struct.Struct(">dd8s8s")
-_TAG_BYTES = 8
-_NO_TAG = bytes(_TAG_BYTES)
+_TAGGED: Final = ("jti", "sid", "sub")
+_TAG_BYTES: Final = 8
+_HEAD: Final = struct.Struct(f">dd?{_TAG_BYTES * len(_TAGGED)}s")
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Metrics:
     unreadable: int = 0
     """Entries that did not open: another secret's, or changed by somebody."""
     purged: int = 0
+    evicted: int = 0
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class Vault:
     def __init__(self, secrets: Sequence[bytes] | None = None, *, most: int = 1000, most_each: int = 10) -> None:
         self._sealer = Sealer(secrets or [os.urandom(32)])
         self._store = MemoryStore(most, most_each)
+        self._issuers: set[str] = set()
         self.metrics = Metrics()
 
     def __len__(self) -> int:
@@ -85,7 +89,7 @@ class Vault:
         """Keep an entry that another process has made, where it opens and is still good."""
         found = self._open(label, entry, now) if len(entry) > _HEAD.size else None
         if found is not None:
-            self._store.put(label.name, owner_of(session.issuer, session.subject), entry)
+            self._put(label.name, session, entry)
         return found
 
     def get(self, labels: Sequence[Label], now: float) -> Found | None:
@@ -126,33 +130,45 @@ class Vault:
         if not now < until:
             return None
         refresh_at = now + (until - now) * REFRESH_AFTER
-        clear = _HEAD.pack(refresh_at, until, _tag(session.claims.get("sid")), _tag(session.claims.get("jti")))
+        tags = b"".join(_tag(claim, session.claims.get(claim)) for claim in _TAGGED)
+        clear = _HEAD.pack(refresh_at, until, bool(session.actors), tags)
         plain = orjson.dumps(
             [credential.expires_at, credential.subject, credential.token_type, credential.token.reveal()]
         )
-        owner = owner_of(session.issuer, session.subject)
         entry = clear + seal(label, plain, clear)
-        self._store.put(label.name, owner, entry)
+        self._put(label.name, session, entry)
         return entry
+
+    def _put(self, name: bytes, session: Session, entry: bytes) -> None:
+        self._issuers.add(session.issuer)
+        self.metrics.evicted += self._store.put(name, owner_of(session.issuer, session.subject), entry)
 
     def drop(self, labels: Sequence[Label]) -> None:
         """Forget the entry under ``labels``."""
         for label in labels:
             self._store.drop(label.name)
 
-    def purge(
-        self, *, issuer: str | None = None, subject: str | None = None, sid: str | None = None, jti: str | None = None
-    ) -> None:
-        """Forget what belongs to a user, a session (``sid``) or a caller's token (``jti``): signed out, or revoked."""
-        if issuer is not None and subject is not None:
-            self.metrics.purged += self._store.purge(owner_of(issuer, subject))
-        for place, value in ((0, sid), (1, jti)):
-            if value:
-                self.metrics.purged += self._purge_tagged(place, _tag(value))
+    def forget(self, revoked: Iterable[Revocation]) -> list[bytes]:
+        """Forget what belongs to tokens, sessions and users that were revoked or signed out, of whatever issuer.
 
-    def _purge_tagged(self, place: int, tag: bytes) -> int:
-        start = _HEAD.size - (2 - place) * _TAG_BYTES
-        return self._store.purge_where(lambda entry: entry[start : start + _TAG_BYTES] == tag)
+        An agent is not found by his name: where anybody's ``sub`` is revoked, what agents obtained is forgotten too.
+
+        Returns:
+            The names of what was forgotten.
+        """
+        entries = list(revoked)
+        tags = {_tag(each.claim, each.value) for each in entries}
+        subjects = [each.value for each in entries if each.claim == "sub"]
+        owners = {owner_of(issuer, subject) for issuer in self._issuers for subject in subjects}
+
+        def is_about(owner: bytes, entry: bytes) -> bool:
+            _, _, has_actors, own = _HEAD.unpack(entry[: _HEAD.size])
+            tagged = (own[at : at + _TAG_BYTES] for at in range(0, len(own), _TAG_BYTES))
+            return owner in owners or (has_actors and bool(subjects)) or not tags.isdisjoint(tagged)
+
+        names = self._store.drop_where(is_about)
+        self.metrics.purged += len(names)
+        return names
 
     def clear(self) -> None:
         """Forget everything."""
@@ -161,8 +177,10 @@ class Vault:
 
 def owner_of(issuer: str, subject: str) -> bytes:
     """A user as the store knows him."""
-    return hashlib.sha256(orjson.dumps([issuer, subject])).digest()[:OWNER_BYTES]
+    return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode(errors="surrogatepass")).digest()[:OWNER_BYTES]
 
 
-def _tag(value: object) -> bytes:
-    return hashlib.sha256(value.encode()).digest()[:_TAG_BYTES] if isinstance(value, str) and value else _NO_TAG
+def _tag(claim: str, value: object) -> bytes:
+    if not isinstance(value, str) or not value:
+        return bytes(_TAG_BYTES)
+    return hashlib.sha256(f"{claim}:{value}".encode(errors="surrogatepass")).digest()[:_TAG_BYTES]

@@ -8,6 +8,7 @@ from actas.core.errors import AuthenticationError, AuthenticationUnavailable
 from actas.core.models import Credential, Session
 from actas.oauth.claims import ClaimPath, actors_of, is_name, scopes_of
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Issued
+from actas.oauth.exchange.prover import KeyProver
 from actas.oauth.exchange.settings import ExchangeSettings
 from actas.oauth.introspection import Introspector
 from actas.oauth.jwks import KeySource
@@ -39,6 +40,7 @@ class Verifier:
         keys: that issuer's.
         introspector: asks about tokens that are no JWTs, by that issuer's rules; None refuses them.
         clock: seconds since the epoch.
+        prover: the key of ours that tokens must be bound to; None: they must be bound to none.
     """
 
     def __init__(
@@ -48,7 +50,10 @@ class Verifier:
         keys: KeySource,
         introspector: Introspector | None,
         clock: Callable[[], float],
+        *,
+        prover: KeyProver | None = None,
     ) -> None:
+        self._prover = prover
         self._issuer = issuer.issuer
         self._policy = TokenPolicy(issuer)
         self._reader = TokenReader(max_bytes=issuer.security.max_token_bytes)
@@ -80,15 +85,16 @@ class Verifier:
         self._check_user(session, claims)
         self._check_actor(claims)
         self._check_scopes(issued, claims)
-        if claims.get("cnf") is not None:
-            raise ExchangeRefused(detail="the exchanged token is bound to a key (cnf) that is not ours")
+        self._check_binding(issued, claims)
         for path, claim in self._required.items():
             if claim.find(claims) in (None, "", [], {}, False):
                 raise ExchangeRefused(detail=f"the exchanged token lacks {path}")
         ends = cast(float, claims["exp"])
         if issued.expires_in is not None:
             ends = min(ends, self._clock() + issued.expires_in)
-        return Credential(token=issued.token, subject=cast(str, claims["sub"]), expires_at=ends)
+        kind = "Bearer" if self._prover is None else "DPoP"
+        subject = cast(str, claims["sub"])
+        return Credential(token=issued.token, token_type=kind, subject=subject, expires_at=ends, prover=self._prover)
 
     async def _claims_of_jwt(self, token: str) -> dict[str, object]:
         parsed = self._reader.read(token.encode("ascii"))
@@ -124,6 +130,16 @@ class Verifier:
             raise ExchangeRefused(detail=f"the exchanged token's act: {error.detail}") from None
         if not actors or actors[0].subject != self._actor:
             raise ExchangeRefused(detail="the exchanged token does not name the expected actor (act)")
+
+    def _check_binding(self, issued: Issued, claims: Mapping[str, object]) -> None:
+        """Bound to our key where one is configured, else to none; and the answer says the same."""
+        ours = None if self._prover is None else {"jkt": self._prover.thumbprint}
+        if claims.get("cnf") != ours:
+            raise ExchangeRefused(
+                detail="the exchanged token is not bound (cnf) as it should be: to our key, or to none"
+            )
+        if issued.token_type != ("bearer" if ours is None else "dpop"):
+            raise ExchangeRefused(detail="the answer's token_type does not fit what the token is bound to")
 
     def _check_scopes(self, issued: Issued, claims: Mapping[str, object]) -> None:
         if self._any_scope:
