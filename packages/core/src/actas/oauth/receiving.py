@@ -1,4 +1,4 @@
-"""For the service behind: nobody gets in without a token that was exchanged for it, and it sees for whom and by whom."""
+"""For the service behind: nobody gets in without a token that was made for it, and it sees for whom and by whom."""
 
 import json
 import re

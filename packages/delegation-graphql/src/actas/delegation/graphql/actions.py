@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from actas.core.models import Action, Effect
+from actas.core.models import Action, Effect, NoParameters
 from actas.delegation.graphql.settings import PermissionSettings
 
-QUERY, MUTATE, SCHEMA = "query", "mutate", "schema"
+QUERY, MUTATE, SCHEMA, HEALTH = "query", "mutate", "schema", "health"
+TAKEN = frozenset({QUERY, MUTATE, SCHEMA, HEALTH, "delegate"})
+"""What no operation on file may be called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +29,15 @@ class Look:
     """The name of a type, to see its fields; without it, what can be asked for at the top."""
 
 
-def actions(permissions: PermissionSettings) -> tuple[Action, ...]:
-    """The three actions for free documents."""
+def free(permissions: PermissionSettings) -> tuple[Action, ...]:
+    """The three actions for documents of the caller's own."""
     return (
         Action(
             name=QUERY,
             description="Run one GraphQL query as yourself: you get what you may see.",
             parameters=Document,
             permission=permissions.read,
+            tool="delegate",
         ),
         Action(
             name=MUTATE,
@@ -49,4 +52,14 @@ def actions(permissions: PermissionSettings) -> tuple[Action, ...]:
             parameters=Look,
             permission=permissions.read,
         ),
+    )
+
+
+def health(permissions: PermissionSettings) -> Action:
+    """The action that every module has."""
+    return Action(
+        name=HEALTH,
+        description="See whether the GraphQL service answers you.",
+        parameters=NoParameters,
+        permission=permissions.read,
     )

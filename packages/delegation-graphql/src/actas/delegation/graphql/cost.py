@@ -8,6 +8,8 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLCompositeType,
+    GraphQLError,
+    GraphQLField,
     GraphQLOutputType,
     GraphQLSchema,
     InlineFragmentNode,
@@ -19,9 +21,12 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues, get_argument_values
 
+from actas.core.errors import InvalidParameters
 from actas.delegation.graphql.failures import DocumentInvalid, DocumentRefused
 from actas.delegation.graphql.policy import Judged
 from actas.delegation.graphql.settings import LimitSettings
+
+_LONGEST_NAME = 64
 
 
 class Costs:
@@ -89,7 +94,7 @@ class _Estimate:
         field = self._schema.get_field(parent, node.name.value)
         if field is None:
             raise DocumentInvalid
-        asked = self._asked_for(get_argument_values(field, node, self._variables))
+        asked = self._asked_for(self._arguments(field, node))
         lists = _lists_in(field.type)
         kind = get_named_type(field.type)
         if node.selection_set is None or not is_composite_type(kind):
@@ -97,6 +102,13 @@ class _Estimate:
         length = asked if asked is not None else 1 if sized else self._limits.assumed_list_size**lists
         inner = self.of(node.selection_set, kind, sized=asked is not None and not lists)
         return 1 + max(1, length) * inner
+
+    def _arguments(self, field: GraphQLField, node: FieldNode) -> Mapping[str, object]:
+        try:
+            return get_argument_values(field, node, self._variables)
+        except GraphQLError:
+            # What values alone tell: null for a variable that fits for its default alone.
+            raise InvalidParameters(f"variables: null, where {node.name.value[:_LONGEST_NAME]} takes none.") from None
 
     def _asked_for(self, values: Mapping[str, object]) -> int | None:
         """The longest list that arguments ask for; None where they do not say."""

@@ -2,6 +2,9 @@
 
 from actas.core.errors import DelegationError, DelegationRefused, DownstreamUnavailable, LimitExceeded
 
+UNCERTAIN = " It is not known what of the change was made: look before you try again."
+"""How the message of a mutation that failed on its way ends."""
+
 
 class DocumentRefused(DelegationRefused):
     """The document is beyond what is allowed here. Nothing was sent."""
@@ -49,3 +52,8 @@ class BadAnswer(DownstreamUnavailable):
 
     code = "graphql_bad_answer"
     default_message = "The service does not answer as a GraphQL service does. Report this."
+
+
+def failed(kind: type[DelegationError], detail: str, *, changes: bool) -> DelegationError:
+    """The error for something that was sent; ``changes``: it was a mutation."""
+    return kind(kind.default_message + (UNCERTAIN if changes else ""), detail=detail)

@@ -11,7 +11,6 @@ from graphql import GraphQLSchema, print_type
 
 from actas.core.errors import (
     ConfigurationError,
-    DelegationRefused,
     DelegationTimeout,
     DownstreamUnavailable,
     InvalidParameters,
@@ -19,18 +18,19 @@ from actas.core.errors import (
     UnknownAction,
 )
 from actas.core.models import Action, Credential, DelegationCall, DelegationResult, Health, Receipt, Session
+from actas.core.shares import Shares
 from actas.delegation.graphql import answers, operations, schemas
-from actas.delegation.graphql.actions import MUTATE, Document, Look, actions
+from actas.delegation.graphql.actions import HEALTH, MUTATE, TAKEN, Document, Look, free, health
 from actas.delegation.graphql.cost import Costs
-from actas.delegation.graphql.failures import DocumentRefused
+from actas.delegation.graphql.failures import DocumentRefused, failed
 from actas.delegation.graphql.operations import Operation
 from actas.delegation.graphql.policy import Judged, Policy
 from actas.delegation.graphql.settings import GraphqlSettings, check
 from actas.delegation.graphql.upstream import Upstream
 from actas.delegation.graphql.variables import coerced
 
-_SUBJECT = re.compile(r"[A-Za-z0-9_.:@|/+=~#$%&*!?(),-]{1,255}")
-"""A subject (OpenID Connect Core section 2) without blanks, quotes, and what ends a line or a statement somewhere."""
+_SUBJECT = re.compile(r"[A-Za-z0-9!#$%&*+./:=?@^_|~-]{1,255}")
+"""ASCII of at most 255 characters (OpenID Connect Core section 2), without blanks, quotes, separators."""
 _LONG_DOCUMENT = 2048
 """Characters: judging more than this would keep all other calls waiting."""
 _LONGEST_TYPE = 30_000
@@ -43,6 +43,7 @@ class _Known:
     schema: GraphQLSchema
     policy: Policy
     costs: Costs
+    health: Judged
 
 
 class GraphqlDelegation:
@@ -57,22 +58,27 @@ class GraphqlDelegation:
         self._settings = settings
         self._known: _Known | None = None
         self._operations: dict[str, Operation] = {}
-        self._actions = actions(settings.permissions) if settings.free_documents else ()
+        self._shares = Shares(settings.limits.calls_per_user)
         if settings.schema_file is not None:
             self._known = known = self._with(schemas.from_file(settings.schema_file))
             if settings.operations is not None:
                 self._operations = operations.read(
                     settings.operations, known.schema, known.policy, settings.limits, settings.permissions
                 )
-        taken = [action.name for action in self._actions if action.name in self._operations]
+        taken = sorted(TAKEN & self._operations.keys())
         if taken:
-            raise ConfigurationError(f"operations: {', '.join(taken)} is a tool for free documents: rename it")
-        self._actions += tuple(operation.action for operation in self._operations.values())
+            raise ConfigurationError(f"operations: {', '.join(taken)} is taken: rename the operation")
+        self._actions = (
+            *(free(settings.permissions) if settings.free_documents else ()),
+            *(operation.action for operation in self._operations.values()),
+            health(settings.permissions),
+        )
         self._upstream = Upstream(settings)
 
     @property
     def actions(self) -> Sequence[Action]:
-        """One for each operation on file; ``query``, ``mutate`` and ``schema`` where documents are free."""
+        """``query`` (the tool ``delegate``), ``mutate`` and ``schema`` where documents are free; one for each operation
+        on file; ``health``."""
         return self._actions
 
     async def initialize(self) -> None:
@@ -120,25 +126,26 @@ class GraphqlDelegation:
         if isinstance(call.parameters, Look):
             receipt = Receipt(identity=principal, method="in-process")
             return DelegationResult(data=_looked_up(known.schema, call.parameters), receipt=receipt)
+        credential = call.credential
+        if credential is None:
+            raise PrincipalUnavailable(detail="there is no exchanged token: token_exchange is not configured")
         judged, variables = await self._asked(known, call)
         most_bytes = self._settings.limits.variables_bytes
         known.costs.check(judged, coerced(known.schema, judged.operation, variables, most_bytes))
-        credential = call.credential
-        if credential is None:
-            raise DelegationRefused(detail="the call has no credential: token_exchange is missing")
         data = await self._answer(judged, variables, credential, call)
-        details = {"token_subject": credential.subject}
-        return DelegationResult(
-            data=data, receipt=Receipt(identity=principal, method="token:exchange", details=details)
-        )
+        receipt = Receipt(identity=principal, method="token:exchange", details={"token_subject": credential.subject})
+        return DelegationResult(data=data, receipt=receipt)
 
     def _with(self, schema: GraphQLSchema) -> _Known:
         settings = self._settings
         policy = Policy(schema, settings.limits, introspection=settings.introspection)
-        return _Known(schema, policy, Costs(schema, settings.limits, settings.size_arguments))
+        costs = Costs(schema, settings.limits, settings.size_arguments)
+        return _Known(schema, policy, costs, policy.judge("{ __typename }"))
 
     async def _asked(self, known: _Known, call: DelegationCall) -> tuple[Judged, Mapping[str, object]]:
         """What to send; for a document of the caller's own, once it is judged."""
+        if call.action.name == HEALTH:
+            return known.health, {}
         operation = self._operations.get(call.action.name)
         if operation is not None:
             if not isinstance(call.parameters, Mapping):
@@ -162,11 +169,14 @@ class GraphqlDelegation:
         limit = asyncio.timeout(call.remaining(time.monotonic()))
         try:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
-            async with limit:
-                response = await self._upstream.post(judged.text, variables, credential, changes=judged.changes)
+            async with limit, self._shares.one_of(call.session):
+                response = await self._upstream.post(
+                    judged.text, variables, credential, changes=judged.changes, request_id=call.request_id
+                )
         except TimeoutError:
-            raise DelegationTimeout(detail="the deadline passed; the connection was closed") from None
-        return answers.read(response, show_messages=self._settings.show_messages)
+            detail = "the deadline passed; the connection was closed"
+            raise failed(DelegationTimeout, detail, changes=judged.changes) from None
+        return answers.read(response, changes=judged.changes, show_messages=self._settings.show_messages)
 
 
 def _looked_up(schema: GraphQLSchema, look: Look) -> dict[str, object]:

@@ -195,9 +195,7 @@ def _check_words(text: str, most: int) -> None:
             raise DocumentRefused("Refused: the document is nested too deeply.")
 
 
-def _parts(
-    document: DocumentNode, most: int
-) -> tuple[OperationDefinitionNode, dict[str, FragmentDefinitionNode]]:
+def _parts(document: DocumentNode, most: int) -> tuple[OperationDefinitionNode, dict[str, FragmentDefinitionNode]]:
     operations: list[OperationDefinitionNode] = []
     fragments: dict[str, FragmentDefinitionNode] = {}
     for definition in document.definitions:

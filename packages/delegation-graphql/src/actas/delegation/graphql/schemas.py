@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from graphql import GraphQLError, GraphQLSchema, assert_valid_schema, build_client_schema, build_schema
+from graphql import GraphQLError, GraphQLField, GraphQLSchema, assert_valid_schema, build_client_schema, build_schema
 
 from actas.core.errors import ConfigurationError
 from actas.http import strict_json
@@ -66,7 +66,11 @@ def root_fields(schema: GraphQLSchema) -> Mapping[str, Mapping[str, str]]:
     """What can be asked for at the top: for each kind of operation, the fields' types by name and arguments."""
     roots = {"query": schema.query_type, "mutation": schema.mutation_type}
     return {
-        kind: {f"{name}({', '.join(field.args)})" if field.args else name: str(field.type) for name, field in root.fields.items()}
+        kind: {_called(name, field): str(field.type) for name, field in root.fields.items()}
         for kind, root in roots.items()
         if root is not None
     }
+
+
+def _called(name: str, field: GraphQLField) -> str:
+    return f"{name}({', '.join(field.args)})" if field.args else name

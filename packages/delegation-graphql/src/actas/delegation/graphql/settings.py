@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from actas.core.errors import ConfigurationError
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
 
@@ -15,7 +17,7 @@ class PermissionSettings:
     """Which permission shows which tools. What kind of operation a document is decides, nothing else."""
 
     read: str = "graphql:read"
-    """For queries, and for reading the schema."""
+    """For queries, for looking at the schema, and for asking how the service is."""
     write: str = "graphql:write"
     """For mutations. Does not include `read`."""
 
@@ -50,19 +52,20 @@ class LimitSettings:
     """Longest answer; a longer one is refused while it arrives."""
     seconds: float = 10.0
     """Time for a whole exchange with the service."""
-    connections: int = 20
+    connections: int = 50
     """Connections to the service at the same time."""
+    calls_per_user: int = 20
+    """Calls of one user at the same time; others of the same user's wait, so that nobody takes all connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphqlSettings:
-    """A GraphQL service that is asked as the user: `Authorization` has the exchanged token, nothing comes from callers.
-
-    `token_exchange` is required in the module's table.
-    """
+    """A GraphQL service that takes bearer tokens. Each call carries the token that was exchanged for the caller's;
+    there is no account of the gateway's own, and each document is judged before it is sent."""
 
     url: str
-    """The service's one address. https, or http on the loopback; redirects are not followed."""
+    """The service's one address, `https://orders.example.com/graphql`; plain `http` to the loopback only. Redirects are
+    not followed."""
     schema_file: str | None = None
     """Its schema: SDL (`.graphql`, `.gql`), or the answer to an introspection query (`.json`). None: the service is
     asked when the module starts, without any token; no tools can be made from `operations` then."""
@@ -70,21 +73,24 @@ class GraphqlSettings:
     """A folder: each `*.graphql` file in it holds one named operation, with its fragments, and becomes a tool.
     Needs `schema_file`."""
     free_documents: bool = False
-    """Whether callers may write documents of their own: the tools `query`, `mutate` and `schema`."""
+    """Whether callers may write documents of their own: the tools `PREFIX-delegate` (queries), `PREFIX-mutate` and
+    `PREFIX-schema`. Without it, the operations on file are all that can ever be asked."""
     permissions: PermissionSettings = field(default_factory=PermissionSettings)
     """Who sees which tools."""
     introspection: bool = False
     """Whether documents may ask for `__schema` and `__type`."""
     show_messages: bool = False
-    """Whether the service's own error messages are passed on. They may say anything; paths and codes are always told."""
+    """Whether the service's own error messages are passed on. They may say anything; paths and codes are told in any
+    case."""
     size_arguments: list[str] = field(default_factory=lambda: ["first", "last", "limit"])
     """Arguments, also inside of input objects, that say how long a list will be."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     """Bounds of one call."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust *instead of* the system's."""
-    insecure_hosts: list[str] = field(default_factory=list[str])
-    """Host names to which plain `http:` is allowed, besides the loopback: whoever sits on the way to them reads tokens."""
+    networks: list[str] = field(default_factory=list[str])
+    """Networks besides the public internet in which the service may be, `10.2.0.0/16`. The loopback needs none where
+    `url` names it."""
 
 
 def check(settings: GraphqlSettings) -> None:
@@ -93,7 +99,7 @@ def check(settings: GraphqlSettings) -> None:
     Raises:
         ConfigurationError: with every problem, each with its path.
     """
-    problems = [*_address(settings), *_bounds(settings.limits)]
+    problems = [*_address(settings.url), *_networks(settings.networks), *_bounds(settings.limits)]
     if settings.operations is None and not settings.free_documents:
         problems.append("operations: missing, and free_documents is not set: there would be no tools")
     if settings.operations is not None and settings.schema_file is None:
@@ -107,17 +113,27 @@ def check(settings: GraphqlSettings) -> None:
         raise ConfigurationError(problems)
 
 
-def _address(settings: GraphqlSettings) -> list[str]:
+def _address(url: str) -> list[str]:
     try:
-        parts = urlsplit(settings.url)
-        host = (parts.hostname or "").lower()
+        parts = urlsplit(url)
+        good = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
     except ValueError:
-        return ["url: this is no URL"]
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        return ["url: must have a host, and neither credentials nor a fragment"]
-    plain = _LOOPBACK | {name.lower() for name in settings.insecure_hosts}
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in plain):
-        return ["url: must be https; plain http only to the loopback or to a host in insecure_hosts"]
+        return ["url: its host or port is none"]
+    if parts.scheme not in ("https", "http") or not good:
+        return ["url: must begin with https:// and name a host, in ASCII"]
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        return ["url: https is needed; plain http only to the loopback"]
+    if parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
+        return ["url: has no place for credentials, a fragment, or anything but plain ASCII"]
+    return []
+
+
+def _networks(networks: list[str]) -> list[str]:
+    try:
+        for network in networks:
+            ip_network(network)
+    except ValueError:
+        return ["networks: write networks like 10.2.0.0/16"]
     return []
 
 

@@ -34,6 +34,8 @@ def acting_user(info: Info) -> Session:
 
 def _found(info: Info) -> Session | None:
     context: Any = info.context  # Any: a mapping or an object, as the integration makes it
-    request: Any = cast("Mapping[str, Any]", context).get("request") if isinstance(context, Mapping) else context.request
+    request: Any = (
+        cast("Mapping[str, Any]", context).get("request") if isinstance(context, Mapping) else context.request
+    )
     session = request.scope.get(SCOPE_KEY)
     return session if isinstance(session, Session) else None

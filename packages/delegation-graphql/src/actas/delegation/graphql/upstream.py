@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from graphql import GraphQLSchema, get_introspection_query
 
@@ -15,9 +16,21 @@ from actas.core.errors import (
 )
 from actas.core.models import Credential
 from actas.delegation.graphql import schemas
-from actas.delegation.graphql.failures import AnswerTooLarge, BadAnswer, ServiceBusy, ServiceRefused
-from actas.delegation.graphql.settings import GraphqlSettings
-from actas.http import HttpClient, HttpError, HttpResponse, HttpSettings, HttpTimeout, ResponseTooLarge
+from actas.delegation.graphql.failures import AnswerTooLarge, BadAnswer, ServiceBusy, ServiceRefused, failed
+from actas.delegation.graphql.settings import LOOPBACK, GraphqlSettings
+from actas.http import (
+    AddressGuard,
+    AddressRefused,
+    HttpClient,
+    HttpError,
+    HttpResponse,
+    HttpSettings,
+    HttpTimeout,
+    InsecureUrl,
+    ResponseTooLarge,
+    UnexpectedResponse,
+    present,
+)
 
 _PROBE_SECONDS = 4.0
 _INTROSPECTION_SECONDS = 8.0
@@ -25,42 +38,58 @@ _HEADERS = {
     "content-type": "application/json",
     "accept": "application/graphql-response+json, application/json;q=0.9",
 }
-_UNCERTAIN = " It is not known whether the change was made: look before you try again."
+_FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse, HttpTimeout)
+"""Asking again would change nothing, or take as long once more."""
 
 
 class Upstream:
-    """The service at one address.
+    """The service at ``settings.url``.
 
     Raises:
         ConfigurationError: the CA file cannot be read.
     """
 
     def __init__(self, settings: GraphqlSettings) -> None:
+        self._url = settings.url
         self._settings = settings
         limits = settings.limits
-        self._client = HttpClient(self._http(limits.seconds, limits.response_bytes, limits.connections))
-        self._probe = HttpClient(self._http(_PROBE_SECONDS, 65_536, 1))
+        self._client = self._to_service(limits.seconds, limits.response_bytes, limits.connections)
+        self._probe = self._to_service(_PROBE_SECONDS, 65_536, 1)
         self._closed = False
 
     async def post(
-        self, document: str, variables: Mapping[str, object], credential: Credential, *, changes: bool
+        self,
+        document: str,
+        variables: Mapping[str, object],
+        credential: Credential,
+        *,
+        changes: bool,
+        request_id: str,
     ) -> HttpResponse:
         """Send one operation, with ``credential`` as the one thing that says who asks.
 
+        A query is sent once more where the connection broke; a mutation never is.
+
         Raises:
             CredentialRejected: HTTP 401.
+            PrincipalUnavailable: the credential is none that can be presented.
             DelegationError: there is no answer that could be one of a GraphQL service.
         """
-        if self._closed:
-            raise DownstreamUnavailable(detail="the module was destroyed")
-        headers = {**_HEADERS, "authorization": f"{credential.token_type} {credential.token.reveal()}"}
-        body = json.dumps({"query": document, "variables": variables}, ensure_ascii=False).encode()
-        try:
-            response = await self._client.request("POST", self._settings.url, headers=headers, content=body)
-        except HttpError as error:
-            raise _without_answer(error, changes=changes) from None
-        _check_status(response, changes=changes)
-        return response
+        headers = {**_HEADERS, "x-request-id": request_id}
+        content = json.dumps({"query": document, "variables": variables}, ensure_ascii=False).encode()
+        attempts = 1 if changes else 2
+        while True:
+            if self._closed:
+                raise DownstreamUnavailable(detail="the module was destroyed")
+            attempts -= 1
+            try:
+                response = await present(self._client, "POST", self._url, credential, headers=headers, content=content)
+            except HttpError as error:
+                if attempts and not isinstance(error, _FINAL):
+                    continue
+                raise _without_answer(error, changes=changes) from None
+            _check_status(response, changes=changes)
+            return response
 
     async def introspect(self) -> GraphQLSchema:
         """Ask for the schema, without any token.
@@ -69,14 +98,14 @@ class Upstream:
             DownstreamUnavailable: the service does not answer.
             ConfigurationError: it does not tell its schema.
         """
-        client = HttpClient(self._http(_INTROSPECTION_SECONDS, schemas.MOST_BYTES, 1))
-        body = json.dumps({"query": get_introspection_query(descriptions=True)}).encode()
+        client = self._to_service(_INTROSPECTION_SECONDS, schemas.MOST_BYTES, 1)
+        content = json.dumps({"query": get_introspection_query(descriptions=True)}).encode()
         try:
-            response = await client.request("POST", self._settings.url, headers=_HEADERS, content=body)
+            response = await client.request("POST", self._url, headers=_HEADERS, content=content)
         except ResponseTooLarge:
             raise ConfigurationError("schema_file: needed, as the service's schema is too large to ask for") from None
         except HttpError as error:
-            raise DownstreamUnavailable(detail=error.detail) from None
+            raise DownstreamUnavailable(detail=f"{error.code}: {error.detail}") from None
         finally:
             await client.aclose()
         if response.status >= 500:
@@ -92,9 +121,13 @@ class Upstream:
         """Whether somebody answers there, be it that nobody without a token is let in. Never raises."""
         if self._closed:
             return False
-        body = json.dumps({"query": "{ __typename }"}).encode()
+        # A connection of its own: one that stands already says little of who comes next.
+        headers = {**_HEADERS, "connection": "close"}
+        content = json.dumps({"query": "{ __typename }"}).encode()
         try:
-            response = await self._probe.request("POST", self._settings.url, headers=_HEADERS, content=body)
+            response = await self._probe.request("POST", self._url, headers=headers, content=content)
+        except ResponseTooLarge:
+            return True
         except ActasError:
             return False
         return response.status < 500 and response.status != 404
@@ -105,24 +138,33 @@ class Upstream:
         await self._client.aclose()
         await self._probe.aclose()
 
-    def _http(self, seconds: float, size: int, connections: int) -> HttpSettings:
-        return HttpSettings(
-            connect_timeout=min(3.0, seconds),
-            total_timeout=seconds,
-            max_response_bytes=size,
-            max_connections=connections,
-            ca_file=self._settings.ca_file,
-            insecure_hosts=self._settings.insecure_hosts,
+    def _to_service(self, seconds: float, size: int, connections: int) -> HttpClient:
+        guard = AddressGuard(self._settings.networks, loopback=urlsplit(self._url).hostname in LOOPBACK)
+        return HttpClient(
+            HttpSettings(
+                connect_timeout=min(3.0, seconds),
+                total_timeout=seconds,
+                max_response_bytes=size,
+                max_connections=connections,
+                ca_file=self._settings.ca_file,
+            ),
+            guard=guard,
         )
 
 
 def _without_answer(error: HttpError, *, changes: bool) -> DelegationError:
-    kind: type[DelegationError] = DownstreamUnavailable
-    if isinstance(error, ResponseTooLarge):
-        kind = AnswerTooLarge
-    elif isinstance(error, HttpTimeout):
-        kind = DelegationTimeout
-    return _failed(kind, error.detail, changes=changes)
+    detail = f"{error.code}: {error.detail}"
+    match error:
+        case InsecureUrl() | AddressRefused():
+            return DownstreamUnavailable(error.message, detail=detail)
+        case ResponseTooLarge():
+            return failed(AnswerTooLarge, detail, changes=changes)
+        case HttpTimeout():
+            return failed(DelegationTimeout, detail, changes=changes)
+        case UnexpectedResponse():
+            return failed(BadAnswer, detail, changes=changes)
+        case _:
+            return failed(DownstreamUnavailable, detail, changes=changes)
 
 
 def _check_status(response: HttpResponse, *, changes: bool) -> None:
@@ -135,10 +177,6 @@ def _check_status(response: HttpResponse, *, changes: bool) -> None:
     if status == 429:
         raise ServiceBusy(detail="the service answered 429")
     if status >= 500:
-        raise _failed(DownstreamUnavailable, f"the service answered {status}", changes=changes)
+        raise failed(DownstreamUnavailable, f"the service answered {status}", changes=changes)
     if not (status == 200 or (400 <= status and status != 404)):
-        raise _failed(BadAnswer, f"the service answered {status}", changes=changes)
-
-
-def _failed(kind: type[DelegationError], detail: str | None, *, changes: bool) -> DelegationError:
-    return kind(kind.default_message + (_UNCERTAIN if changes else ""), detail=detail)
+        raise failed(BadAnswer, f"the service answered {status}", changes=changes)
