@@ -16,7 +16,7 @@ class TestGraphqlDelegation(ModuleConformance):
     @pytest.fixture
     def kit(self, service: Service, provider: IdentityProvider, tmp_path: Path) -> ModuleKit:
         settings = settings_for(service, tmp_path)
-        dead = settings_for(service, tmp_path, url="http://127.0.0.1:1/graphql")
+        dead = settings_for(service, tmp_path, url="http://127.0.0.1:1/graphql", schema_file=None, operations=None)
         return ModuleKit(
             make=lambda: GraphqlDelegation(settings),
             make_dead=lambda: GraphqlDelegation(dead),

@@ -18,10 +18,10 @@ from graphql import (
     TypeInfoVisitor,
     VariableNode,
     Visitor,
+    is_required_input_field,
     type_from_ast,
     visit,
 )
-from graphql.pyutils import Undefined
 from graphql.utilities import value_from_ast_untyped
 
 _SCALARS: Mapping[str, Mapping[str, object]] = {
@@ -92,7 +92,7 @@ class _Types:
         required: list[str] = []
         for name, field in kind.fields.items():
             properties[name] = described(self.of(field.type), field.description)
-            if isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
+            if is_required_input_field(field):
                 required.append(name)
         made: Schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
         one = {"minProperties": 1, "maxProperties": 1} if kind.is_one_of else {}
