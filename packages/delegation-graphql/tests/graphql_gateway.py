@@ -69,9 +69,7 @@ def on_file(folder: Path, operations: Mapping[str, str] = OPERATIONS, sdl: str =
 
 
 def settings_for(service: Service, folder: Path, **fields: Any) -> GraphqlSettings:
-    made = GraphqlSettings(
-        url=service.url, free_documents=True, limits=LimitSettings(seconds=3), **on_file(folder)
-    )
+    made = GraphqlSettings(url=service.url, free_documents=True, limits=LimitSettings(seconds=3), **on_file(folder))
     return replace(made, **fields)
 
 

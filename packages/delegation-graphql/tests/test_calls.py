@@ -248,7 +248,11 @@ async def test_a_subject_that_is_no_safe_name_gets_nothing(gateway: Gateway, ser
 
 
 async def test_nothing_is_sent_for_what_is_refused(gateway: Gateway, service: Service) -> None:
-    for document, kind in (("{", DocumentInvalid), ("{ nothing }", DocumentInvalid), ("mutation { fail }", DocumentRefused)):
+    for document, kind in (
+        ("{", DocumentInvalid),
+        ("{ nothing }", DocumentInvalid),
+        ("mutation { fail }", DocumentRefused),
+    ):
         with pytest.raises(kind):
             await gateway.query(document)
     with pytest.raises(InvalidParameters):

@@ -178,7 +178,9 @@ def test_every_kind_of_input_has_a_json_schema() -> None:
         "A box." input Box { id: ID! size: Size = S inside: Box boxes: [Box!] price: Money when: Float on: Boolean! = true }
         type Query { x("What to take." box: Box, either: Either, many: [[Int!]!]!): Int }
     """)
-    operation = parse("query X($box: Box, $either: Either, $many: [[Int!]!]!) { x(box: $box, either: $either, many: $many) }")
+    operation = parse(
+        "query X($box: Box, $either: Either, $many: [[Int!]!]!) { x(box: $box, either: $either, many: $many) }"
+    )
     made = json_schema(schema, operation.definitions[0])  # type: ignore[arg-type] # the one definition is an operation
     definitions = made["$defs"]
     assert made["required"] == ["many"] and isinstance(definitions, dict)

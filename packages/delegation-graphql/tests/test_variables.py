@@ -10,7 +10,7 @@ from actas.core import InvalidParameters
 
 pytestmark = pytest.mark.anyio
 
-DOCUMENT = "query ($n: Int!, $f: Filter, $id: ID = \"1\") { orders(first: $n, filter: $f) { id } order(id: $id) { id } }"
+DOCUMENT = 'query ($n: Int!, $f: Filter, $id: ID = "1") { orders(first: $n, filter: $f) { id } order(id: $id) { id } }'
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -62,7 +62,9 @@ async def test_what_does_not_fit_is_refused_and_no_value_is_repeated(
     assert not any(word in caught.value.message for word in ("STOLEN", "bob", "xxxx", "5.5", "00000"))
 
 
-@pytest.mark.parametrize("hostile", ['"} mutation { deleteOrders } {', "$n", "\\u0022", '"""', "\n}", "{me{name}}", "\x00"])
+@pytest.mark.parametrize(
+    "hostile", ['"} mutation { deleteOrders } {', "$n", "\\u0022", '"""', "\n}", "{me{name}}", "\x00"]
+)
 async def test_a_value_stays_a_value(gateway: Gateway, service: Service, hostile: str) -> None:
     answer = await gateway.mutate("mutation ($i: String!) { addOrder(item: $i) { item } }", i=hostile)
     assert answer["data"]["addOrder"]["item"] == hostile

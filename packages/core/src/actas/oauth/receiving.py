@@ -27,7 +27,8 @@ class ReceivingMiddleware:
         app = ReceivingMiddleware(app, Authenticator([issuer], Permissions()))
 
     The application finds ``scope["actas.session"]``: ``subject`` is the user, ``actors`` who acts for the user. Who may
-    act is said in the issuer's ``actors``. WebSockets are refused; tokens that are bound to a key are too.
+    act is said in the issuer's ``actors``. WebSockets are refused; tokens that are bound to a key are too. Where the
+    server speaks ASGI's lifespan protocol, the authenticator is closed at its end.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
@@ -37,7 +38,7 @@ class ReceivingMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._closing(send))
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -47,6 +48,16 @@ class ReceivingMiddleware:
                 await _refuse(send, error)
                 return
             await self._app(scope, receive, send)
+
+    def _closing(self, send: Send) -> Send:
+        """``send``, which closes the authenticator when the application has stopped."""
+
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._authenticator.aclose()
+            await send(message)
+
+        return closing
 
     async def _session(self, headers: list[tuple[bytes, bytes]]) -> Session:
         given = [value for name, value in headers if name.lower() == b"authorization"]
