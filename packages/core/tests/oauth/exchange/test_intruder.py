@@ -64,7 +64,8 @@ def everything(error: BaseException) -> str:
         seen.add(id(each))
         chain += [each.__cause__, each.__context__]
         told += [repr(each), str(each), repr(each.args), repr(vars(each))]
-        told += traceback.TracebackException.from_exception(each, capture_locals=True).format()
+        frames = traceback.StackSummary.extract(traceback.walk_tb(each.__traceback__), capture_locals=True)
+        told += [repr(frame.locals) for frame in frames if frame.filename != __file__]
     return "\n".join(told)
 
 
