@@ -1,6 +1,7 @@
 """A module's credential on the road: had before it acts, never the caller's own, exchanged anew once."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -171,3 +172,10 @@ async def test_the_exchange_counts_against_the_calls_time(pipeline: Pipeline, mo
     with pytest.raises(DelegationTimeout):
         await pipeline.delegate(SESSION, "with", "act", {})
     assert module.tokens == []
+
+
+def test_a_call_that_holds_a_credential_is_the_same_call() -> None:
+    credential = Credential(token=Secret("exchanged"), subject="alice", expires_at=2e9)
+    fields = {each.name: object() for each in dataclasses.fields(DelegationCall)}
+    call = DelegationCall(**{**fields, "credential": None})  # type: ignore[arg-type] -- any objects will do
+    assert call.holding(credential) == dataclasses.replace(call, credential=credential)

@@ -96,3 +96,20 @@ def test_a_schema_that_refers_to_itself_is_bounded() -> None:
     for _ in range(3000):
         deep = {"child": deep}
     assert "do not fit" in problem(deep, schema)
+
+
+@pytest.mark.parametrize("forms", ["anyOf", "allOf", "oneOf"])
+def test_a_schema_whose_forms_multiply_is_not_looked_at_for_ever(forms: str) -> None:
+    def reference(number: int) -> dict[str, Any]:
+        return {"$ref": f"#/$defs/f{number}"}
+
+    definitions: dict[str, Any] = {f"f{number}": {forms: [reference(number + 1)] * 2} for number in range(40)}
+    schema = {"type": "object", "properties": {"a": reference(0)}, "$defs": {**definitions, "f40": {"type": "object"}}}
+    started = time.process_time()
+    assert "too long to check" in problem({"a": {}} if forms != "anyOf" else {"a": 1}, schema)
+    assert time.process_time() - started < 20
+
+
+def test_as_many_values_as_are_allowed_can_be_checked() -> None:
+    lines = [{"sku": "x"}] * 4900
+    assert validate_parameters(action(ORDER), {"id": 1, "lines": lines})

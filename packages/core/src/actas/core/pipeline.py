@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from actas.core.audit import Audit
 from actas.core.authority import Authority
@@ -267,14 +267,14 @@ async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
         return await road.step(call)
     credential = await source.obtain(call.session)
     try:
-        return await road.step(replace(call, credential=credential))
+        return await road.step(call.holding(credential))
     except CredentialRejected:
         # It may have been revoked since it was kept. What the downstream did not let in, it has not begun.
         await source.discard(call.session, credential)
         another = await source.obtain(call.session)
         if another.token == credential.token:
             raise
-    return await road.step(replace(call, credential=another))
+    return await road.step(call.holding(another))
 
 
 def _bare(error: ActasError) -> ActasError:

@@ -106,7 +106,7 @@ class Guard:
             try:
                 check_declaration(tool.action.parameters)
             except TypeError as error:
-                raise ConfigurationError(f"{tool.origin}: {error}") from error
+                raise ConfigurationError(f"{tool.origin}: {tool.name}: {error}") from error
             known[tool.name] = tool
         self._tools = known
         self._asked = self._asked or any(tool.action.can_access is not None for tool in known.values())

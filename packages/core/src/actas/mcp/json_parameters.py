@@ -2,10 +2,12 @@
 
 Three keywords with which a hostile model could keep us busy are not left to the library: ``pattern``, whose regular
 expressions may take exponential time (the downstream checks its own), ``patternProperties``, which is refused for the
-same reason, and ``uniqueItems``, which compares each item with each.
+same reason, and ``uniqueItems``, which compares each item with each. And all of it may take so many steps and no more:
+a schema whose forms refer to forms that refer to forms would be looked at for ever.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -21,6 +23,17 @@ from actas.core import JsonSchema
 
 _LONGEST = 64
 """Characters of one name, or of one thing in the schema, that are repeated in a message."""
+_MOST_STEPS = 50_000
+"""Keywords that are looked at for one call's parameters: about a second, and everybody waits for it."""
+_Keyword = Callable[
+    [Any, Any, object, object], "Iterable[ValidationError] | None"
+]  # Any: the library has no types for it
+
+_left: ContextVar[list[int]] = ContextVar("steps_left")
+
+
+class TooManySteps(ValueError):
+    """The parameters would take too long to check."""
 
 
 def _ignored(validator: object, value: object, instance: object, schema: object) -> Iterator[ValidationError]:
@@ -34,8 +47,22 @@ def _unique(validator: object, unique: object, instance: object, schema: object)
             yield ValidationError("items are not unique")
 
 
+def _counted(keyword: _Keyword) -> _Keyword:
+    def step(validator: Any, value: Any, instance: object, schema: object) -> Iterable[ValidationError] | None:
+        left = _left.get()
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooManySteps
+        return keyword(validator, value, instance, schema)
+
+    return step
+
+
+_KEYWORDS = cast(
+    "dict[str, _Keyword]", {**Draft202012Validator.VALIDATORS, "pattern": _ignored, "uniqueItems": _unique}
+)
 _Validator: Any = cast("Any", validators).extend(  # Any: the library has no types for it, and makes the class itself
-    Draft202012Validator, {"pattern": _ignored, "uniqueItems": _unique}
+    Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()}
 )
 
 
@@ -63,7 +90,12 @@ class Compiled:
         self._validator = _Validator(document, registry=Registry[Any]())
 
     def problems(self, parameters: Mapping[str, object], most: int) -> list[str]:
-        """What is wrong with ``parameters``, ``most`` things at the most; no value is repeated."""
+        """What is wrong with ``parameters``, ``most`` things at the most; no value is repeated.
+
+        Raises:
+            TooManySteps: that would take too long to say.
+        """
+        _left.set([_MOST_STEPS])
         errors = cast("Iterable[ValidationError]", self._validator.iter_errors(parameters))
         return [f"{_place(error)}: {_text(error)}" for error in islice(errors, most)]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from actas.core import Action, InvalidParameters, JsonSchema, Secret
-from actas.mcp.json_parameters import compiled
+from actas.mcp.json_parameters import TooManySteps, compiled
 
 T = TypeVar("T")
 
@@ -96,6 +96,8 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
             return adapter(declared).validate_python(parameters)
     except ValidationError as error:
         problems = _problems_in(error)
+    except TooManySteps:
+        problems = ["they would take too long to check; send fewer values"]
     except (ValueError, RecursionError):
         problems = ["the parameters are nested too deeply or are not JSON"]
     told = "; ".join(problems[:_MOST_PROBLEMS])

@@ -17,6 +17,8 @@ import pytest
 
 from actas.core import (
     ActasError,
+    DelegationCall,
+    DelegationResult,
     DelegationTimeout,
     Outcome,
 )
@@ -65,7 +67,12 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         async with running(kit) as module:
             quick = replace(declared(module, name), timeout=0.5)
             road, _ = road_to(module, timeout=0.5)
-            slowly = asyncio.ensure_future(road.call(alice, quick, parameters, module.delegate))
+            credential = (await a_call(kit, alice, quick, parameters)).credential
+
+            async def step(call: DelegationCall) -> DelegationResult:
+                return await module.delegate(replace(call, credential=credential))
+
+            slowly = asyncio.ensure_future(road.call(alice, quick, parameters, step))
             await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")
             error = slowly.exception()
             expect(
@@ -83,7 +90,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
                 slow = declared(module, kit.slow[0])
                 tried.append((slow, validate_parameters(slow, kit.slow[1])))
             for action, parameters in tried:
-                call = asyncio.ensure_future(module.delegate(a_call(kit, alice, action, parameters)))
+                call = asyncio.ensure_future(module.delegate(await a_call(kit, alice, action, parameters)))
                 await asyncio.sleep(moment)
                 if call.cancel():
                     await ended(call, kit.grace, f"the cancelled {action.name}")
@@ -200,7 +207,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
 
     async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience)
+            road, sink = road_to(module, kit.patience, kit.credentials)
             for session in kit.users():
                 for action in module.actions:
                     sink.clear()
@@ -221,7 +228,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             kit.rename(alice, HOSTILE_NAMES["quote and semicolon"]),
         ]
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience)
+            road, sink = road_to(module, kit.patience, kit.credentials)
             for action in module.actions:
                 for session in refused:
                     sink.clear()

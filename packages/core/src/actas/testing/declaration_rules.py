@@ -1,11 +1,12 @@
 """The rules of the conformance suite on what a module declares."""
 
 import re
-from dataclasses import is_dataclass
+from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
 
 import pytest
 
-from actas.core import DelegationModule, Effect, JsonSchema
+from actas.core import Action, DelegationModule, Effect, JsonSchema, NoParameters
 from actas.mcp.schema import check_declaration
 from actas.testing.declarations import (
     could_carry_identity,
@@ -52,7 +53,8 @@ class DeclarationRules:
         finally:
             await bounded(module.destroy(), kit.grace, "destroy()")
         expect(before == during == list(module.actions), "the actions changed between start and end")
-        expect(before == list(kit.make().actions), "two modules of one making have different actions")
+        again = list(kit.make().actions)
+        expect(_plain(before) == _plain(again), "two modules of one making have different actions")
 
     def test_every_parameter_has_a_docstring_that_a_model_reads(self, kit: ModuleKit) -> None:
         for action in kit.make().actions:
@@ -85,3 +87,13 @@ class DeclarationRules:
             pytest.skip("the kit names no plug-in module")
         loaded = imports_of(kit.plugin, [*kit.heavy_imports, *_NOT_A_PLUGINS])
         expect(not loaded, f"{kit.plugin} imports {', '.join(loaded)}: import it in create()")
+
+
+def _plain(actions: Sequence[Action]) -> list[tuple[Action, object]]:
+    """The actions so that two schemas that say the same are the same."""
+    return [
+        (replace(each, parameters=NoParameters), each.parameters.document)
+        if isinstance(each.parameters, JsonSchema)
+        else (each, None)
+        for each in actions
+    ]
