@@ -11,7 +11,7 @@ from rest_gateway import ALICE
 
 from actas.core import Credential, InvalidParameters, PrincipalUnavailable, Secret
 from actas.delegation.rest.failures import RequestRefused
-from actas.delegation.rest.headers import HeaderRules, authorization, problems
+from actas.delegation.rest.headers import HeaderRules, presented, problems
 from actas.delegation.rest.query import Style, encoded, pairs, text
 from actas.delegation.rest.settings import RestSettings
 
@@ -23,7 +23,8 @@ def rules(**fields: Any) -> HeaderRules:
 
 
 def made(given: dict[str, str] | None = None, method: str = "GET", **fields: Any) -> dict[str, str]:
-    return rules(**fields).made(ALICE, CREDENTIAL, method, "r-1", given or {}, content_type=None)
+    sent = rules(**fields).made(ALICE, method, "r-1", given or {}, content_type=None)
+    return sent | presented(CREDENTIAL, method, "https://api.example/x")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_key_is_sent_with_what_could_happen_twice_and_never_the_same() -> None
 
 
 def test_a_request_id_that_is_none_is_not_sent() -> None:
-    sent = rules().made(ALICE, CREDENTIAL, "POST", "", {}, content_type="application/json")
+    sent = rules().made(ALICE, "POST", "", {}, content_type="application/json")
     assert "x-request-id" not in sent and sent["content-type"] == "application/json"
 
 
@@ -167,7 +168,7 @@ def test_a_request_id_that_is_none_is_not_sent() -> None:
 )
 def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credential) -> None:
     with pytest.raises(PrincipalUnavailable):
-        authorization(credential)
+        presented(credential, "GET", "https://api.example/x")
 
 
 @pytest.mark.parametrize(

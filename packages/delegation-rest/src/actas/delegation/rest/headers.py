@@ -60,14 +60,13 @@ class HeaderRules:
     def made(
         self,
         session: Session,
-        credential: Credential,
         method: str,
         request_id: str,
         given: Mapping[str, str],
         *,
         content_type: str | None,
     ) -> dict[str, str]:
-        """All headers of one request, names in lower case.
+        """All headers of one request but those of :func:`presented`, names in lower case.
 
         Raises:
             RequestRefused: ``given``, by the caller, has one that is not allowed or not fit.
@@ -82,7 +81,6 @@ class HeaderRules:
             headers[self._key.lower()] = str(uuid.uuid4())
         if request_id and _VALUE.fullmatch(request_id):
             headers["x-request-id"] = request_id
-        headers["authorization"] = authorization(credential)
         return headers
 
     def _given(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -99,12 +97,18 @@ class HeaderRules:
         return made
 
 
-def authorization(credential: Credential) -> str:
-    """The one way in. Raises PrincipalUnavailable where the credential is none that can be shown so."""
-    token = credential.token.reveal()
-    if credential.token_type != "Bearer" or not _BEARER.fullmatch(token):  # noqa: S105 -- a scheme
-        raise PrincipalUnavailable(detail="the exchanged token is no bearer token")
-    return f"Bearer {token}"
+def presented(credential: Credential, method: str, url: str) -> dict[str, str]:
+    """The one way in: ``authorization``, and a new proof where the token is bound to a key of ours (RFC 9449).
+
+    Raises:
+        PrincipalUnavailable: the credential is none that can be shown so.
+    """
+    scheme = "Bearer" if credential.prover is None else "DPoP"
+    if credential.token_type != scheme or not _BEARER.fullmatch(credential.token.reveal()):
+        raise PrincipalUnavailable(
+            detail="the exchanged token is no bearer token, and not one that is bound to our key"
+        )
+    return credential.headers(method, url)
 
 
 def problems(settings: RestSettings) -> Iterator[str]:
