@@ -113,10 +113,8 @@ class Upstream:
                 # A connection of its own: one that stands already says little of who comes next.
                 headers = {"accept": "*/*", "connection": "close"}
                 response = await self._http.request("GET", f"{self.base}{path}", headers=headers)
-        except ResponseTooLarge:
-            return True
-        except UnexpectedResponse as error:
-            return error.status < 500
+        except (ResponseTooLarge, UnexpectedResponse) as error:
+            return error.status is not None and error.status < 500
         except (HttpError, TimeoutError, RuntimeError):  # RuntimeError: the client was closed
             return False
         return response.status < 500
@@ -143,7 +141,12 @@ class Upstream:
     async def _presented(self, target: Target, headers: Mapping[str, str], credential: Credential) -> HttpResponse:
         url = self.url(target)
         sent = {**headers, **presented(credential, target.method, url)}
-        response = await self._http.request(target.method, url, headers=sent, content=target.content)
+        try:
+            response = await self._http.request(target.method, url, headers=sent, content=target.content)
+        except (UnexpectedResponse, ResponseTooLarge) as error:
+            if error.status is None or error.status // 100 == 2:
+                raise
+            return HttpResponse(error.status, {}, b"")  # of an error, the status is all that we use
         nonce = response.headers.get("dpop-nonce", "")
         if credential.prover is not None and _NONCE.fullmatch(nonce):
             credential.prover.heed(url, nonce)
