@@ -43,6 +43,7 @@ DECIDING = (
         f"packages/delegation-sql/src/actas/delegation/sql/{name}.py"
         for name in ("gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*")
     ),
+    "packages/delegation-rest/src/actas/delegation/rest/*.py",
     "packages/policy-cedar/src/actas/policy/cedar/*.py",
 )  # fmt: skip
 """What decides who may do what, and as whom."""
@@ -158,6 +159,8 @@ def bench(session: nox.Session) -> None:
         "sql_as_user",
         "limits",
         "memory",
+        "token_exchange",
+        "rest_as_user",
     ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
 

@@ -2,6 +2,7 @@
 OpenID Connect discovery."""
 
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 from actas.core.errors import ActasError
@@ -60,15 +61,24 @@ async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, ob
     return await http.get_json(named_place(document, "jwks_uri", issuer.discovery_url or issuer.issuer))
 
 
-async def fetch_introspection_endpoint(http: HttpClient, issuer: TrustedIssuer) -> str:
-    """Where the provider answers about tokens (RFC 8414 section 2), as its metadata says.
+async def fetch_endpoint(http: HttpClient, issuer: TrustedIssuer, member: str, *, mtls: bool = False) -> str:
+    """Where one of the provider's endpoints is, as its metadata says: ``token_endpoint`` (RFC 8414 section 2).
+
+    Args:
+        http: our client.
+        issuer: the provider.
+        member: which endpoint.
+        mtls: the one for clients with a certificate, where there is one of its own (RFC 8705 section 5).
 
     Raises:
         MetadataError: as :func:`fetch_metadata` and :func:`named_place`.
         HttpError: the provider cannot be reached.
     """
     document = await fetch_metadata(http, issuer)
-    return named_place(document, "introspection_endpoint", issuer.discovery_url or issuer.issuer)
+    aliases = document.get("mtls_endpoint_aliases")
+    if mtls and isinstance(aliases, dict) and member in aliases:
+        document = cast("dict[str, object]", aliases)
+    return named_place(document, member, issuer.discovery_url or issuer.issuer)
 
 
 def named_place(document: Mapping[str, object], member: str, source: str) -> str:
