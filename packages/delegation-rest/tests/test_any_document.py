@@ -1,6 +1,7 @@
 """Whatever stands in a document, it is a tool or a problem that is told: never an error of another kind."""
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from test_openapi import CRM
 from test_openapi import settings as rest_settings
 
-from actas.core import Action, ConfigurationError
+from actas.core import ActasError, Action, ConfigurationError
 from actas.delegation.rest.declared import operations
-from actas.mcp.schema import check_declaration
+from actas.mcp.schema import check_declaration, validate_parameters
 
 KEYS = st.sampled_from(
     "$ref in name schema content required parameters paths get post type properties items allOf enum nullable style"
@@ -77,3 +78,38 @@ def test_a_document_is_made_tools_of_or_its_problems_are_told(
             check_declaration(action.parameters)
         except TypeError as error:
             assert "JSON Schema" in str(error)
+
+
+NAMES = (
+    st.sampled_from(["limit", "filter_name_", "ids", "where", "raw", "Accept-Language", "id", "body", "name"]) | TEXTS
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["../x", "a,b", "%2e"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+AT = re.compile(r"/|/customers(/[A-Za-z0-9._~%-]+)?|/health")
+
+
+@settings(max_examples=300, deadline=None)
+@given(parameters=st.dictionaries(NAMES, VALUES, max_size=4), checked=st.booleans())
+def test_any_parameters_become_a_request_at_its_place_or_are_refused(
+    parameters: dict[str, Any], checked: bool, tmp_path_factory: Any
+) -> None:
+    file = Path(tmp_path_factory.getbasetemp()) / "crm.json"
+    if not file.exists():
+        file.write_text(json.dumps(CRM))
+    for operation in operations(rest_settings(str(file))):
+        try:
+            given = validate_parameters(operation.action, parameters) if checked else parameters
+            target = operation.request(given)
+        except ActasError:
+            continue
+        assert AT.fullmatch(target.path), target
+        assert re.fullmatch(r"[A-Za-z0-9._~%=&-]*", target.query), target
+        assert set(target.headers) <= {"Accept-Language"}
