@@ -144,7 +144,9 @@ def test_identity_headers_say_who_the_session_is() -> None:
     assert (sent["x-user"], sent["x-issuer"], sent["x-key"]) == ("alice", "https://idp.example", "k")
 
 
-@pytest.mark.parametrize("name", ["", "a\r\nX-Role: admin", "Anna Mü", " x", None])
+@pytest.mark.parametrize(
+    "name", ["", "a\r\nX-Role: admin", "Anna Mü", " x", "bob, admin", "bob;role=admin", 'a"b', None]
+)
 def test_who_is_not_fit_for_a_header_is_refused(name: Any) -> None:
     session = replace(ALICE, legacy_username=name)
     with pytest.raises(PrincipalUnavailable):
@@ -184,6 +186,11 @@ def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credentia
         ({"idempotency_header": "Content-Length"}, "idempotency_header"),
         ({"caller_headers": ["X_User"], "identity_headers": {"X-User": "username"}}, "caller_headers"),
         ({"caller_headers": ["X_HTTP_Method_Override"]}, "caller_headers"),
+        ({"caller_headers": ["X-Forwarded-User"]}, "caller_headers"),
+        ({"caller_headers": ["X_Remote_User"]}, "caller_headers"),
+        ({"caller_headers": ["X-Real-IP"]}, "caller_headers"),
+        ({"caller_headers": ["X-User"]}, "caller_headers"),
+        ({"caller_headers": ["X_Tenant"], "identity_headers": {"X-Tenant": "issuer"}}, "caller_headers"),
     ],
 )
 def test_headers_that_must_not_be_configured_are_told(fields: dict[str, Any], path: str) -> None:

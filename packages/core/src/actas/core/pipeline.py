@@ -177,8 +177,7 @@ class Pipeline:
         try:
             result = await self._attempt(session, action, parameters, road, progress)
         except ActasError as error:
-            await self._record(session, action, road, progress, error=error)
-            raise error from None  # what caused it may have a text that nobody should read
+            failure = error
         except (KeyboardInterrupt, GeneratorExit):
             raise  # this process, or this coroutine, ends here and now
         except BaseException as error:
@@ -187,11 +186,12 @@ class Pipeline:
                 raise
             # A defect of a module or a tool, sys.exit() and a cancellation of its own making included.
             logger.error("request %s: %s raised %s", current_request(), action.name, places(error))
-            wrapped = InternalError(detail=f"{type(error).__name__} in {action.name}")
-            await self._record(session, action, road, progress, error=wrapped)
-            raise wrapped from None
-        await self._record(session, action, road, progress, receipt=result.receipt)
-        return result
+            failure = InternalError(detail=f"{type(error).__name__} in {action.name}")
+        else:
+            await self._record(session, action, road, progress, receipt=result.receipt)
+            return result
+        await self._record(session, action, road, progress, error=failure)
+        raise _bare(failure)
 
     async def _attempt(
         self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road, progress: _Progress
@@ -275,6 +275,13 @@ async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
         if another.token == credential.token:
             raise
     return await road.step(call.holding(another))
+
+
+def _bare(error: ActasError) -> ActasError:
+    """``error`` without what it came from: whoever prints an error with its causes, or with the variables of its
+    frames as error trackers do, would print tokens, passwords and rows."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _proven(result: object, principal: str) -> DelegationResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from actas.core.errors import PrincipalUnavailable
 from actas.core.models import Credential
 from actas.http.client import HttpClient, HttpResponse
+from actas.http.errors import ResponseTooLarge, UnexpectedResponse
 
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
@@ -22,6 +23,8 @@ async def present(
     content: bytes | None = None,
 ) -> HttpResponse:
     """One request with ``credential``; sent a second time only where the service wants a nonce in the proof first.
+
+    An answer that is no success and cannot be read is one without a body.
 
     Raises:
         PrincipalUnavailable: the credential is none that can be presented. Nothing was sent.
@@ -57,7 +60,12 @@ async def _once(
     content: bytes | None,
 ) -> HttpResponse:
     sent = {**headers, **presented(credential, method, url)}
-    response = await client.request(method, url, headers=sent, content=content)
+    try:
+        response = await client.request(method, url, headers=sent, content=content)
+    except (UnexpectedResponse, ResponseTooLarge) as error:
+        if error.status is None or error.status // 100 == 2:
+            raise
+        return HttpResponse(error.status, {}, b"")  # that it is an error counts, whatever its body is
     nonce = response.headers.get("dpop-nonce", "")
     if credential.prover is not None and _NONCE.fullmatch(nonce):
         credential.prover.heed(url, nonce)

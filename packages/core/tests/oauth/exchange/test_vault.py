@@ -13,7 +13,7 @@ from actas.core.secret import Secret
 from actas.oauth.denylist import DeniedClaim, Revocation
 from actas.oauth.exchange.sealing import Sealer, seal, unseal
 from actas.oauth.exchange.store import MemoryStore
-from actas.oauth.exchange.vault import Vault, owner_of
+from actas.oauth.exchange.vault import _HEAD, Vault, owner_of
 
 PURPOSE = b"p" * 32
 OTHER_PURPOSE = b"q" * 32
@@ -237,7 +237,9 @@ def test_an_intruder_with_the_store_and_the_secret_reads_no_token() -> None:
         assert get(Vault([secret]), session(token=guess)) is None
         labels = vault.labels(PURPOSE, session(token=guess))
         entry = next(iter(vault._store._entries.values()))[16:]
-        assert unseal(labels[0], entry[32:], entry[:32]) is None
+        assert unseal(labels[0], entry[_HEAD.size :], entry[: _HEAD.size]) is None
+    own = vault.labels(PURPOSE, session(token=token))[0]
+    assert exchanged in (unseal(own, entry[_HEAD.size :], entry[: _HEAD.size]) or b"").decode(), "that is the place"
 
 
 def test_nothing_that_a_person_prints_holds_a_key_or_token() -> None:

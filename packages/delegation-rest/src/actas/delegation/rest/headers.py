@@ -12,7 +12,12 @@ from actas.delegation.rest.settings import RestSettings
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A header's name (RFC 9110 section 5.1)."""
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
-"""RFC 6750 section 2.1."""
+_LISTS = frozenset('",;\\')
+"""What makes two of one value, to a server that takes a header for a list: nobody is two."""
+_NOT_FOR_CALLERS = re.compile(
+    r"x-forwarded-.*|(x-)?(real-ip|client-ip|remote-.*|auth-.*|original-.*|user)|true-client-ip"
+)
+"""Headers by which a proxy tells a server who calls, from where, and for what."""
 _RESERVED = frozenset(
     "accept-encoding authorization connection content-encoding content-length content-type cookie dpop expect forwarded"
     " host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade via"
@@ -51,7 +56,7 @@ class HeaderRules:
         made: dict[str, str] = {}
         for name, field in self._identity.items():
             value = getattr(session, field)
-            if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            if not isinstance(value, str) or not _VALUE.fullmatch(value) or _LISTS & set(value):
                 raise PrincipalUnavailable(detail=f"{field} is missing, or not fit for the header {name}")
             made[name] = value
         return made
@@ -110,6 +115,8 @@ def problems(settings: RestSettings) -> Iterator[str]:
             plain = name.lower().replace("_", "-")  # what is behind CGI and WSGI cannot tell them apart
             if not _TOKEN.fullmatch(name) or plain in _RESERVED:
                 yield f"{section}: {name!r} is no header that can be set here"
+            elif section == "caller_headers" and _NOT_FOR_CALLERS.fullmatch(plain):
+                yield f"{section}: {name!r} says who calls, or from where: no caller may give it"
             elif plain in taken:
                 yield f"{section}: {name!r} stands in {taken[plain]} already"
             taken[plain] = section

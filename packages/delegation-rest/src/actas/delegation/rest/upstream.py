@@ -111,10 +111,8 @@ class Upstream:
                 # A connection of its own: one that stands already says little of who comes next.
                 headers = {"accept": "*/*", "connection": "close"}
                 response = await self._http.request("GET", f"{self.base}{path}", headers=headers)
-        except ResponseTooLarge:
-            return True
-        except UnexpectedResponse as error:
-            return error.status < 500
+        except (ResponseTooLarge, UnexpectedResponse) as error:
+            return error.status is not None and error.status < 500
         except (HttpError, TimeoutError, RuntimeError):  # RuntimeError: the client was closed
             return False
         return response.status < 500
