@@ -28,9 +28,11 @@ ALICE = Session(
 BOB = replace(ALICE, subject="bob", username="bob")
 
 OPERATIONS = {
-    "my-orders": "query MyOrders($first: Int = 5, $filter: Filter) { orders(first: $first, filter: $filter) { ...O } }\n"
+    "my-orders": "query MyOrders($first: Int = 5, $filter: Filter) {\n"
+    "orders(first: $first, filter: $filter) { ...O } }\n"
     "fragment O on Order { id item buyer { name } }",
-    "place-order": '"Order one thing."\nmutation PlaceOrder("What it is." $item: String!) { addOrder(item: $item) { id } }',
+    "place-order": '"Order one thing."\nmutation PlaceOrder("What it is." $item: String!) '
+    "{ addOrder(item: $item) { id } }",
     "wait": "query Wait($seconds: Float!) { slow(seconds: $seconds) }",
 }
 

@@ -13,8 +13,8 @@ from actas.delegation.graphql.settings import LimitSettings
 from actas.delegation.graphql.variables import coerced
 
 SCHEMA = build_schema("""
-    type Query { things(first: Int! = 10, last: Int, limit: Int, by: By): [Thing!]! rows: [[Thing]] page(first: Int): Page
-                 any: Any count(first: Int): Int }
+    type Query { things(first: Int! = 10, last: Int, limit: Int, by: By): [Thing!]! rows: [[Thing]]
+                 page(first: Int): Page any: Any count(first: Int): Int }
     type Mutation { add(things: [By!]!): [Thing!]! }
     type Thing { name: String things(first: Int): [Thing!]! any: Any }
     type Page { edges: [Edge] total: Int other: [Thing] }

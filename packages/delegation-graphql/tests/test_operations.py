@@ -175,7 +175,8 @@ def test_every_kind_of_input_has_a_json_schema() -> None:
         scalar Money
         enum Size { S L }
         input Either @oneOf { a: Int b: String }
-        "A box." input Box { id: ID! size: Size = S inside: Box boxes: [Box!] price: Money when: Float on: Boolean! = true }
+        "A box." input Box { id: ID! size: Size = S inside: Box boxes: [Box!]
+                               price: Money when: Float on: Boolean! = true }
         type Query { x("What to take." box: Box, either: Either, many: [[Int!]!]!): Int }
     """)
     operation = parse(

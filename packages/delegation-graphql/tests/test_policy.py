@@ -133,7 +133,7 @@ INVALID = {
     "a member twice": '{ orders(filter: {item: "a", item: "b"}) { id } }',
     "a name in escapes": "{ \\u006de { name } }",
     "an escape in a keyword": f"mut\\u0061tion {{ {CHANGE} }}",
-    "full-width letters": "{ ｍｅ { name } }",
+    "full-width letters": "{ \uff4d\uff45 { name } }",
     "a quote that stays open": '{ order(id: "1) { id } }',
     "a block that stays open": '{ order(id: """1) { id } }',
     "half a character": "{ me { name } } #\ud800",

@@ -41,6 +41,14 @@ class Application:
         await send({"type": "http.response.body", "body": b"served"})
 
 
+def started(server: uvicorn.Server, listening: socket.socket) -> threading.Thread:
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    return thread
+
+
 @asynccontextmanager
 async def served(idp: IdentityProvider) -> AsyncGenerator[tuple[str, Application]]:
     issuer = idp.trusted(audience=[SERVICE], actors=[KnownActor(subject="gateway")])
@@ -49,10 +57,7 @@ async def served(idp: IdentityProvider) -> AsyncGenerator[tuple[str, Application
     listening.bind(("127.0.0.1", 0))
     made = ReceivingMiddleware(application, Authenticator([issuer], Permissions()))
     server = uvicorn.Server(uvicorn.Config(made, interface="asgi3", log_level="error", ws="none", lifespan="on"))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    thread = started(server, listening)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/", application
     finally:

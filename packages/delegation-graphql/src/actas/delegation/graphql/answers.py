@@ -29,7 +29,7 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
         OperationFailed: there is no data.
     """
     answer = _answer(response.body)
-    data, reported = answer.get("data"), answer.get("errors") or []
+    data, reported = answer.get("data"), answer.get("errors") or list[object]()
     if not isinstance(data, dict | None) or not isinstance(reported, list) or (data is None and not reported):
         raise failed(BadAnswer, f"status {response.status}: no GraphQL answer in the body", changes=changes)
     errors = [_entry(each, show_messages=show_messages) for each in cast("list[object]", reported)]

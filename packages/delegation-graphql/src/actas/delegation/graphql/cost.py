@@ -10,18 +10,15 @@ from graphql import (
     GraphQLCompositeType,
     GraphQLError,
     GraphQLField,
-    GraphQLOutputType,
     GraphQLSchema,
     InlineFragmentNode,
     SelectionSetNode,
-    get_named_type,
     is_composite_type,
-    is_list_type,
-    is_non_null_type,
 )
 from graphql.execution.values import VariableValues, get_argument_values
 
 from actas.core.errors import InvalidParameters
+from actas.delegation.graphql import kinds
 from actas.delegation.graphql.failures import DocumentInvalid, DocumentRefused
 from actas.delegation.graphql.policy import Judged
 from actas.delegation.graphql.settings import LimitSettings
@@ -95,8 +92,7 @@ class _Estimate:
         if field is None:
             raise DocumentInvalid
         asked = self._asked_for(self._arguments(field, node))
-        lists = _lists_in(field.type)
-        kind = get_named_type(field.type)
+        kind, lists = _unwrapped(cast("object", field.type))  # pyright: ignore[reportUnknownMemberType] -- open
         if node.selection_set is None or not is_composite_type(kind):
             return 1
         length = asked if asked is not None else 1 if sized else self._limits.assumed_list_size**lists
@@ -135,11 +131,10 @@ class _Estimate:
         return cast("GraphQLCompositeType", self._schema.type_map[name])
 
 
-def _lists_in(kind: GraphQLOutputType) -> int:
-    count = 0
-    while True:
-        if is_list_type(kind):
-            count += 1
-        elif not is_non_null_type(kind):
-            return count
-        kind = cast("GraphQLOutputType", kind.of_type)
+def _unwrapped(kind: object) -> tuple[object, int]:
+    """The type without what is around it, and how many lists there are."""
+    lists = 0
+    while (inner := kinds.in_not_null(kind) or kinds.in_list(kind)) is not None:
+        lists += kinds.in_list(kind) is not None
+        kind = inner
+    return kind, lists

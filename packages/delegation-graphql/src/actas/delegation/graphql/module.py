@@ -146,12 +146,12 @@ class GraphqlDelegation:
         """What to send; for a document of the caller's own, once it is judged."""
         if call.action.name == HEALTH:
             return known.health, {}
+        parameters = call.parameters
         operation = self._operations.get(call.action.name)
         if operation is not None:
-            if not isinstance(call.parameters, Mapping):
+            if not isinstance(parameters, Mapping):
                 raise InvalidParameters(detail="the parameters of an operation on file are a mapping")
-            return operation.judged, cast("Mapping[str, object]", call.parameters)
-        parameters = call.parameters
+            return operation.judged, cast("Mapping[str, object]", parameters)
         if not isinstance(parameters, Document):
             raise UnknownAction
         if len(parameters.document) > _LONG_DOCUMENT:

@@ -1,16 +1,13 @@
 """A JSON Schema of an operation's variables: what a model reads, and what its parameters are checked with."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from graphql import (
     ArgumentNode,
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLInputObjectType,
-    GraphQLInputType,
-    GraphQLList,
-    GraphQLNonNull,
     GraphQLScalarType,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -19,10 +16,11 @@ from graphql import (
     VariableNode,
     Visitor,
     is_required_input_field,
-    type_from_ast,
     visit,
 )
 from graphql.utilities import value_from_ast_untyped
+
+from actas.delegation.graphql import kinds
 
 _SCALARS: Mapping[str, Mapping[str, object]] = {
     "Int": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
@@ -43,12 +41,12 @@ def json_schema(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Sc
     required: list[str] = []
     for definition in operation.variable_definitions or ():
         name = definition.variable.name.value
-        kind = cast("GraphQLInputType", type_from_ast(schema, cast("Any", definition.type)))  # Any: an overload each
+        kind = kinds.written(schema, definition.type)
         written = definition.description.value if definition.description else arguments.get(name)
         properties[name] = described(types.of(kind), written)
         if definition.default_value is not None:
             properties[name]["default"] = value_from_ast_untyped(definition.default_value)
-        elif isinstance(kind, GraphQLNonNull):
+        elif kinds.in_not_null(kind) is not None:
             required.append(name)
     made: Schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return made | {"$defs": types.definitions} if types.definitions else made
@@ -65,16 +63,16 @@ class _Types:
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
 
-    def of(self, kind: GraphQLInputType) -> Schema:
-        """``kind``; without NonNull around it, also null."""
-        if isinstance(kind, GraphQLNonNull):
-            return self._not_null(cast("GraphQLInputType", kind.of_type))
-        return {"anyOf": [self._not_null(kind), {"type": "null"}]}
+    def of(self, kind: object) -> Schema:
+        """``kind``, an input type; without NonNull around it, also null."""
+        inner = kinds.in_not_null(kind)
+        return self._not_null(inner) if inner is not None else {"anyOf": [self._not_null(kind), {"type": "null"}]}
 
-    def _not_null(self, kind: GraphQLInputType) -> Schema:
+    def _not_null(self, kind: object) -> Schema:
+        item = kinds.in_list(kind)
+        if item is not None:
+            return {"type": "array", "items": self.of(item)}
         match kind:
-            case GraphQLList():
-                return {"type": "array", "items": self.of(cast("GraphQLInputType", kind.of_type))}
             case GraphQLEnumType():
                 return described({"type": "string", "enum": list(kind.values)}, kind.description)
             case GraphQLInputObjectType():

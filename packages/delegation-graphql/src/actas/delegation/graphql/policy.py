@@ -230,14 +230,13 @@ def _inner_first(fragments: Mapping[str, FragmentDefinitionNode]) -> list[str]:
 
 def _spreads(selections: Iterable[SelectionNode]) -> set[str]:
     found: set[str] = set()
-    waiting = list(selections)
+    waiting: list[SelectionNode] = list(selections)
     while waiting:
         selection = waiting.pop()
         if isinstance(selection, FragmentSpreadNode):
             found.add(selection.name.value)
-            continue
-        below: SelectionSetNode | None = selection.selection_set  # type: ignore[attr-defined] # a field or a fragment
-        waiting += () if below is None else below.selections
+        elif isinstance(selection, FieldNode | InlineFragmentNode) and selection.selection_set is not None:
+            waiting += selection.selection_set.selections
     return found
 
 

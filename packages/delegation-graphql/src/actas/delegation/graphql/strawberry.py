@@ -13,7 +13,7 @@ class IsActingUser(BasePermission):
     """Lets in requests whose token was verified: ``permission_classes=[IsActingUser]``."""
 
     message = "Not allowed."
-    error_extensions: dict[str, object] = {"code": "FORBIDDEN"}  # noqa: RUF012 -- as Strawberry declares it
+    error_extensions = {"code": "FORBIDDEN"}  # noqa: RUF012 -- as Strawberry declares it
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # Any: as Strawberry declares it
         """Whether the request has a session."""
