@@ -43,6 +43,7 @@ DECIDING = (
         f"packages/delegation-sql/src/actas/delegation/sql/{name}.py"
         for name in ("gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*")
     ),
+    "packages/delegation-graphql/src/actas/delegation/graphql/*.py",
     "packages/delegation-rest/src/actas/delegation/rest/*.py",
     "packages/policy-cedar/src/actas/policy/cedar/*.py",
 )  # fmt: skip
