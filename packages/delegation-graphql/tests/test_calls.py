@@ -233,9 +233,14 @@ async def test_a_query_is_sent_once_more_where_the_connection_broke(gateway: Gat
 
 
 async def test_a_private_address_is_not_asked(service: Service, tmp_path: Path) -> None:
-    async with gateway_to(service, tmp_path, url=service.url.replace("http://127.0.0.1", "https://10.0.0.1")) as opened:
-        with pytest.raises(DownstreamUnavailable):
-            await opened.query("{ me { name } }")
+    for url in ("https://10.0.0.1/graphql", "https://[::ffff:10.0.0.1]/graphql", "https://169.254.169.254/"):
+        async with gateway_to(service, tmp_path, url=url) as opened:
+            with pytest.raises(DownstreamUnavailable) as caught:
+                await opened.query("{ me { name } }")
+        assert "http_address_refused" in (caught.value.detail or "")
+    plain = service.url.replace("127.0.0.1", "localhost")
+    async with gateway_to(service, tmp_path, url=plain) as opened:
+        assert await opened.query("{ me { name } }")
 
 
 async def test_a_subject_that_is_no_safe_name_gets_nothing(gateway: Gateway, service: Service) -> None:

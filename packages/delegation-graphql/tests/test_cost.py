@@ -13,7 +13,7 @@ from actas.delegation.graphql.settings import LimitSettings
 from actas.delegation.graphql.variables import coerced
 
 SCHEMA = build_schema("""
-    type Query { things(first: Int! = 10, last: Int, limit: Int, by: By): [Thing!]! rows: [[Thing]]
+    type Query { things(first: Int! = 10, last: Int, limit: Int, by: By): [Thing!]! rows(first: Int): [[Thing]]
                  page(first: Int): Page any: Any count(first: Int): Int }
     type Mutation { add(things: [By!]!): [Thing!]! }
     type Thing { name: String things(first: Int): [Thing!]! any: Any }
@@ -43,6 +43,7 @@ def cost(document: str, limits: LimitSettings = LIMITS, **variables: object) -> 
         ("{ things(by: {first: 20}) { name } }", 21),
         ("{ things(by: {also: {several: [{first: 3}, {first: 30}]}}) { name } }", 31),
         ("{ rows { name } }", 101),
+        ("{ rows(first: 5) { name } }", 51),
         ("{ page(first: 20) { total edges { node { name } } } }", 1 + 20 * (1 + 1 + 2)),
         ("{ page { total edges { node { name } } } }", 1 + 1 + 1 + 10 * 2),
         ("{ count(first: 50) }", 1),

@@ -224,3 +224,18 @@ async def test_whom_the_provider_gives_no_token_the_service_never_sees(road: Roa
     road.provider.exchanges.claims = {"sub": "bob"}
     assert isinstance(await road.call("shop-delegate", document="{ me { name } }"), str)
     assert service.seen == []
+
+
+async def test_a_service_that_is_down_stops_no_start_and_its_tools_say_so(
+    provider: IdentityProvider, service: Service, tmp_path: Path
+) -> None:
+    written = configuration(provider, service, tmp_path)
+    module = written["delegation"]["modules"]["shop"]
+    module["url"] = "http://127.0.0.1:1/graphql"
+    async with running(written, provider) as opened:
+        assert await opened.call("shop-my-orders") == "downstream_unavailable"
+        assert "orders(first, filter)" in (await opened.call("shop-schema"))["query"], "its file has it"
+    for setting in ("schema_file", "operations"):
+        del module[setting]
+    async with running(written, provider) as opened:
+        assert await opened.call("shop-delegate", document="{ me { name } }") == "downstream_unavailable"

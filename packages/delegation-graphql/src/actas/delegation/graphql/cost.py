@@ -19,7 +19,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 
 from actas.core.errors import InvalidParameters
 from actas.delegation.graphql import kinds
-from actas.delegation.graphql.failures import DocumentInvalid, DocumentRefused
+from actas.delegation.graphql.failures import DocumentRefused
 from actas.delegation.graphql.policy import Judged
 from actas.delegation.graphql.settings import LimitSettings
 
@@ -81,21 +81,23 @@ class _Estimate:
             elif isinstance(selection, FragmentSpreadNode):
                 fragment = self._fragments[selection.name.value]
                 cost += self.of(fragment.selection_set, self._named(fragment.type_condition.name.value), sized=sized)
-            elif isinstance(selection, InlineFragmentNode):
-                condition = selection.type_condition
+            else:
+                inline = cast("InlineFragmentNode", selection)  # there is no fourth kind
+                condition = inline.type_condition
                 inner = kind if condition is None else self._named(condition.name.value)
-                cost += self.of(selection.selection_set, inner, sized=sized)
+                cost += self.of(inline.selection_set, inner, sized=sized)
         return cost
 
     def _of_field(self, node: FieldNode, parent: GraphQLCompositeType, *, sized: bool) -> int:
-        field = self._schema.get_field(parent, node.name.value)
-        if field is None:
-            raise DocumentInvalid
+        field = cast("GraphQLField", self._schema.get_field(parent, node.name.value))  # it was validated
         asked = self._asked_for(self._arguments(field, node))
         kind, lists = _unwrapped(cast("object", field.type))  # pyright: ignore[reportUnknownMemberType] -- open
         if node.selection_set is None or not is_composite_type(kind):
             return 1
-        length = asked if asked is not None else 1 if sized else self._limits.assumed_list_size**lists
+        if lists and (asked is not None or sized):
+            length = (1 if asked is None else asked) * self._limits.assumed_list_size ** (lists - 1)
+        else:
+            length = self._limits.assumed_list_size**lists if asked is None else asked
         inner = self.of(node.selection_set, kind, sized=asked is not None and not lists)
         return 1 + max(1, length) * inner
 

@@ -92,12 +92,6 @@ class Policy:
             DocumentInvalid: it cannot be read or does not fit the schema.
             DocumentRefused: it is more, or something else, than is allowed.
         """
-        try:
-            return self._judged(text)
-        except RecursionError:
-            raise DocumentRefused("Refused: the document is nested too deeply.") from None
-
-    def _judged(self, text: str) -> Judged:
         document = self._parsed(text)
         operation, fragments = _parts(document, self._limits.fragments)
         self._check_size(operation, fragments)

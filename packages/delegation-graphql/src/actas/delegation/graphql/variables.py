@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
 
-from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode, VariableDefinitionNode, print_ast
+from graphql import GraphQLSchema, OperationDefinitionNode, VariableDefinitionNode, print_ast
 from graphql.execution import get_variable_values
 from graphql.execution.values import VariableValues
 
@@ -33,14 +32,12 @@ def coerced(
         raise InvalidParameters(f"variables: longer than {most_bytes} bytes.")
     values = get_variable_values(schema, definitions, dict(given), max_errors=_MOST_ERRORS)
     if isinstance(values, list):
-        told = dict.fromkeys(_told(error) for error in values if error.nodes)
+        nodes = [node for error in values for node in error.nodes or ()]
+        told = dict.fromkeys(_told(node) for node in nodes if isinstance(node, VariableDefinitionNode))
         raise InvalidParameters("; ".join(told) or "variables: they do not fit.", detail="variables do not fit")
     return values
 
 
-def _told(error: GraphQLError) -> str:
-    node = cast("list[Any]", error.nodes)[0]  # Any: whichever node the library points at
-    if not isinstance(node, VariableDefinitionNode):
-        return "variables: they do not fit"
+def _told(node: VariableDefinitionNode) -> str:
     name, kind = node.variable.name.value[:_LONGEST_NAME], print_ast(node.type)[:_LONGEST_NAME]
     return f"variables.{name}: must be a {kind}"
