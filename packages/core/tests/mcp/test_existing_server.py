@@ -21,6 +21,7 @@ from pydantic import AnyHttpUrl
 
 from actas.core import Authorization, ConfigurationError, InsufficientScope, MemorySink, Outcome
 from actas.mcp import Policy, ProtectedServer, Rule, current_session, step_up
+from actas.oauth import KnownActor
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, ROLES, Mode, settings_for
@@ -131,7 +132,9 @@ def protect(idp: IdentityProvider, sink: MemorySink) -> Protect:
         form: str = "json", server: Any = None, policy: Policy = POLICY, **options: Any
     ) -> AsyncIterator[Served]:
         def made(port: int) -> ProtectedServer:
-            settings = settings_for(idp.trusted(role_mappings=ROLES), resource=f"http://127.0.0.1:{port}/mcp")
+            helper = KnownActor(subject="helper", permissions=["toy:use"])
+            trusted = idp.trusted(role_mappings=ROLES, actors=[helper])
+            settings = settings_for(trusted, resource=f"http://127.0.0.1:{port}/mcp")
             return ProtectedServer(
                 existing() if server is None else server,
                 settings,
@@ -627,9 +630,11 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
     async with protect("stateful", event_store=Events()) as served:
         params: dict[str, object] = {"name": "report-whoami", "arguments": {}}
         begun: dict[str, tuple[dict[str, str], str]] = {}
-        for user in ("alice", "bob"):
+        tokens = {user: idp.issue(user) for user in ("alice", "bob")}
+        tokens["helper"] = idp.issue("alice", claims={"act": {"sub": "helper"}})
+        tokens["client"] = idp.issue("alice", claims={"client_id": "another"})
+        for user, token in tokens.items():
             start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-            token = idp.issue(user)
             opened = await served.post(token, "initialize", start, version=HANDSHAKE)
             theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
             sent = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", **theirs}
@@ -637,7 +642,7 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
             done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
             assert (await served.http.post(served.url, headers=sent, json=done)).status_code == 202
             answer = await served.post(token, "tools/call", params, version=HANDSHAKE, headers=theirs)
-            assert user in answer.text
+            assert '"result":"' in answer.text.replace(" ", "")
             (first, *_) = re.findall(r"^id: (\S+)", answer.text, re.MULTILINE)
             begun[user] = ({**sent, "accept": "text/event-stream"}, first)
 
@@ -655,6 +660,21 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
             own = await resumed(user, begun[user][1])
             assert f'"result":"{user}"' in own.replace(" ", "") and other not in own
             assert "result" not in await resumed(user, begun[other][1])
+        for acting in ("helper", "client"):  # in the name of the same user
+            assert "result" not in await resumed(acting, begun["alice"][1])
+            assert "result" not in await resumed("alice", begun[acting][1])
+
+
+async def test_a_session_is_not_anothers_who_acts_for_the_same_user(protect: Protect, idp: IdentityProvider) -> None:
+    acting = idp.issue("alice", claims={"act": {"sub": "helper"}})
+    for other in (acting, idp.issue("alice", claims={"client_id": "another"})):
+        async with protect("stateful") as served:
+            start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            for owner, stranger in ((idp.issue("alice"), other), (other, idp.issue("alice"))):
+                opened = await served.post(owner, "initialize", start, version=HANDSHAKE)
+                theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
+                response = await served.post(stranger, "tools/list", version=HANDSHAKE, headers=theirs)
+                assert response.status_code == 404
 
 
 @WIRES
