@@ -483,6 +483,31 @@ async def test_a_list_of_many_pages_is_looked_through_but_not_for_ever(protect: 
             assert len(asked) == 100
 
 
+@WIRES
+async def test_pages_do_not_say_what_is_hidden(protect: Protect, idp: IdentityProvider, version: str) -> None:
+    names = ["report-a", "report-secret", "forgotten", "report-b"]
+
+    async def pages(ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        cursor = (params.cursor if params else None) or names[0]
+        if cursor not in names:
+            raise MCPError(types.INVALID_PARAMS, "there is no such cursor")
+        number = names.index(cursor)
+        tool = types.Tool(name=cursor, input_schema={"type": "object"})
+        return types.ListToolsResult(tools=[tool], next_cursor=names[number + 1] if number + 1 < len(names) else None)
+
+    async with protect("json", Server("paged", on_list_tools=pages)) as served:
+        alice = idp.issue("alice")
+        result = (await served.post(alice, "tools/list", version=version)).json()["result"]
+        assert [tool["name"] for tool in result["tools"]] == ["report-a", "report-b"]
+        assert "nextCursor" not in result
+        hidden, absent = [
+            await served.post(alice, "tools/list", {"cursor": cursor}, version=version)
+            for cursor in ("report-secret", "report-absent")
+        ]
+        assert (hidden.status_code, hidden.text) == (absent.status_code, absent.text)
+        assert hidden.json()["error"]["code"] == types.INVALID_PARAMS
+
+
 async def test_a_server_that_does_not_list_has_nothing_to_call(protect: Protect, idp: IdentityProvider) -> None:
     async def refuse(ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         raise MCPError(types.INTERNAL_ERROR, "no list today")
