@@ -94,10 +94,9 @@ class _Estimate:
         kind, lists = _unwrapped(cast("object", field.type))  # pyright: ignore[reportUnknownMemberType] -- open
         if node.selection_set is None or not is_composite_type(kind):
             return 1
-        if lists and (asked is not None or sized):
-            length = (1 if asked is None else asked) * self._limits.assumed_list_size ** (lists - 1)
-        else:
-            length = self._limits.assumed_list_size**lists if asked is None else asked
+        length = 1 if asked is None else asked
+        for _ in range(lists - (asked is not None or sized)):
+            length *= self._limits.assumed_list_size
         inner = self.of(node.selection_set, kind, sized=asked is not None and not lists)
         return 1 + max(1, length) * inner
 
