@@ -1,5 +1,6 @@
 """What a document may do: everything here is refused, or counted, before anything is sent."""
 
+import json
 import re
 from typing import Any
 
@@ -309,6 +310,19 @@ def test_what_is_accepted_is_within_every_limit_when_it_is_carried_out(text: str
     assert sum(field.alias is not None for _, field in fields) <= SMALL.aliases
     assert sum(depth == 1 for depth, _ in fields) <= SMALL.root_fields
     assert "@defer" not in judged.text and judged.changes == judged.text.startswith("mutation")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60), st.booleans())
+def test_a_text_in_a_document_is_sent_as_it_was_judged(text: str, in_a_block: bool) -> None:
+    written = '"""' + text.replace('"""', '\\"""') + '"""' if in_a_block else json.dumps(text)
+    document = f"{{ order(id: {written}) {{ id }} }}"
+    try:
+        judged = POLICY.judge(document)
+    except (DocumentRefused, DocumentInvalid):
+        return
+    here, there = (unrolled(parse(each))[0][1].arguments[0].value.value for each in (document, judged.text))
+    assert here == there and (in_a_block or here == text)
 
 
 @settings(max_examples=300, deadline=None)
