@@ -312,7 +312,7 @@ async def test_two_tools_of_one_name_are_refused_naming_both_and_nothing_is_half
         server.register_delegation_module("toy", Toy())
     with pytest.raises(ConfigurationError, match="two tools are called toy-say"):
         server.register_delegation_module("other", Toy(), prefix="toy")
-    with pytest.raises(ConfigurationError, match="no action 'nothing'"):
+    with pytest.raises(ConfigurationError, match="no tool 'nothing'"):
         server.register_delegation_module("third", Toy(), tools=["nothing"])
     with pytest.raises(ConfigurationError, match="is no tool name"):
         Tool.own(Action(name="a/b", description="x"), _echo)

@@ -30,8 +30,12 @@ class DelegationRegistry:
         self._modules: dict[str, DelegationModule] = {}
         self._actions: dict[str, dict[str, Action]] = {}
 
-    def register(self, name: str, module: DelegationModule) -> None:
-        """Add ``module`` as ``name``. Raises ConfigurationError where the name is taken or the module is not one."""
+    def register(self, name: str, module: DelegationModule, *, providers: frozenset[str] | None = None) -> None:
+        """Add ``module`` as ``name``, for the users of ``providers`` alone; None: for everybody's.
+
+        Raises:
+            ConfigurationError: the name is taken, or the module is not one.
+        """
         # A Protocol check at run time costs a class nothing and tells a plug-in's author what is missing.
         if not isinstance(module, DelegationModule):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"delegation.modules.{name}: {type(module).__name__} is no DelegationModule")
@@ -41,7 +45,7 @@ class DelegationRegistry:
         for action in module.actions:
             if action.name in actions:
                 raise ConfigurationError(f"delegation.modules.{name}: the action {action.name} is declared twice")
-            actions[action.name] = action
+            actions[action.name] = action.only_for(providers)
         self._modules[name] = module
         self._actions[name] = actions
 

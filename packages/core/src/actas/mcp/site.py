@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -110,15 +110,23 @@ class Site:
         self._leave = asyncio.Event()
         for module in made.modules:
             created = Latecomer(module.name, assembly.created(module))
-            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
+            self.add_module(
+                module.name, created, prefix=module.prefix, tools=module.tools, providers=module.providers
+            )
             self._own.register(module.name, created)
 
     def add_module(
-        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        prefix: str | None = None,
+        tools: Sequence[str] | None = None,
+        providers: frozenset[str] | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
-        made = module_tools(name, module, prefix=prefix, only=tools)
-        self.context.registry.register(name, module)
+        made = module_tools(name, module, prefix=prefix, only=tools, providers=providers)
+        self.context.registry.register(name, module, providers=providers)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:
