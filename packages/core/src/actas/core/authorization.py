@@ -99,7 +99,7 @@ class Authorization:
 
 
 def entitled(session: Session, action: Action) -> bool:
-    """Whether ``session`` may know that ``action`` exists: by provider, permission, role and ``can_access``, never by scope.
+    """Whether ``session`` may know that ``action`` exists: by provider, permission, role, ``can_access``; not by scope.
 
     Hiding by scope would hide from a client that it could step up.
     """

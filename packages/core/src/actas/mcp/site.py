@@ -110,9 +110,7 @@ class Site:
         self._leave = asyncio.Event()
         for module in made.modules:
             created = Latecomer(module.name, assembly.created(module))
-            self.add_module(
-                module.name, created, prefix=module.prefix, tools=module.tools, providers=module.providers
-            )
+            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, providers=module.providers)
             self._own.register(module.name, created)
 
     def add_module(
