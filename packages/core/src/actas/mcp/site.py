@@ -29,6 +29,7 @@ from actas.mcp.inflight import InFlight
 from actas.mcp.limits import Limits
 from actas.mcp.metadata import Document, metadata_document, metadata_url, publications
 from actas.mcp.peer import Peers
+from actas.mcp.running import RunningCalls
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
 from actas.mcp.tools import module_tools
@@ -103,6 +104,7 @@ class Site:
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
+        self._running = RunningCalls()
         self._used_proofs: ReplayStore = MemoryReplayStore(time.time)
         self._nonces = assembly.nonces(auth.dpop)
         self._own = DelegationRegistry()
@@ -132,6 +134,7 @@ class Site:
         self.context.authenticator.inherit(predecessor.context.authenticator)
         self.limits.inherit(predecessor.limits)
         self._used_proofs = predecessor._used_proofs
+        self._running = predecessor._running
         if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
             self._nonces = predecessor._nonces
 
@@ -169,12 +172,20 @@ class Site:
             allowed_hosts=hosts,
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
+            running=self._running,
         )
         # Spans are made on the SDK's way; whoever traces gets all of them.
         self.endpoint = (
             self.sdk
             if traced()
-            else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
+            else ShortWay(
+                self.sdk,
+                self.guard,
+                challenges,
+                server_info=self.sdk.server_info,
+                allowed_hosts=hosts,
+                running=self._running,
+            )
         )
         proofs = ProofVerifier(
             resource,
