@@ -6,6 +6,7 @@ from typing import Literal
 
 from actas.core.errors import ConfigurationError
 from actas.core.secret import Secret
+from actas.delegation.sql.servers import Server, parsed
 
 _HOSTILE_ENVIRONMENT = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")  # libpq obeys them, whatever it is told
 
@@ -123,11 +124,16 @@ class SqlSettings:
 
     host: str
     """Folder of the server's unix socket (begins with `/`; needs `peer` in `pg_hba.conf`), or its host name
-    (needs `tls`)."""
+    (needs `tls`). Several, separated by commas, are one database: its primary and its standbys, in any order; each may
+    have a port of its own (`db2.example.com:5433`)."""
     database: str
     """Name of the database."""
     port: int = 5432
     """The server's port; with a unix socket it is part of the socket's name."""
+    reads: Literal["primary", "standby"] = "primary"
+    """Where calls of users who may only read go. `standby`: to one of the standbys in `host`, where one lets them in,
+    and else to the primary; what they see may be a moment old. Users who may write see their own writes: they
+    always go to the primary."""
     tls: TlsSettings | None = None
     """Certificates for a server reached by host name. Leave out for a unix socket."""
     identity: Literal["login", "user_certificate", "pooled_login", "ephemeral_role", "set_role"] = "login"
@@ -169,6 +175,11 @@ class SqlSettings:
         """Whether the server is reached over a unix socket."""
         return self.host.startswith("/")
 
+    @property
+    def servers(self) -> list[Server]:
+        """Those that ``host`` names. Raises ValueError where it is not written as it should be."""
+        return parsed(self.host, self.port)
+
 
 def check(settings: SqlSettings) -> None:
     """See whether ``settings`` make sense and their files are there.
@@ -184,15 +195,37 @@ def check(settings: SqlSettings) -> None:
 
 
 def _ways_in(settings: SqlSettings) -> list[str]:
+    if problems := _several(settings):
+        return problems
     if settings.unix_socket and settings.tls:
         return ["tls: has no use on a unix socket; leave it out, or give a host name as host"]
     if not settings.unix_socket and not settings.tls:
         return ["tls: missing; over TCP the gateway proves itself with a client certificate"]
     if hostile := [name for name in _HOSTILE_ENVIRONMENT if name in os.environ]:
         return [f"the environment variable {name} must not be set: it changes every session" for name in hostile]
-    if "," in settings.host:
-        return ["host: names one server, without commas"]
     return _identity(settings)
+
+
+def _several(settings: SqlSettings) -> list[str]:
+    if not settings.host:
+        return []  # told elsewhere
+    try:
+        servers = settings.servers
+    except ValueError:
+        return ["host: must be a name, or several with commas between them, each with or without a port of its own"]
+    problems: list[str] = []
+    if len(set(servers)) < len(servers):
+        problems.append("host: names a server twice")
+    if len({server.unix_socket for server in servers}) > 1:
+        problems.append("host: must be unix sockets, or host names, not both")
+    if len(servers) > 1 and settings.identity == "pooled_login":
+        problems.append("host: the pooler is one; it is the pooler that knows the servers behind it")
+    if settings.reads == "standby":
+        if len(servers) < 2:
+            problems.append("reads: host names one server only; a standby must stand there too")
+        if settings.identity == "ephemeral_role":
+            problems.append("reads: a role that was made a moment ago is not on a standby yet")
+    return problems
 
 
 def _identity(settings: SqlSettings) -> list[str]:
