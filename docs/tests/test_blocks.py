@@ -180,7 +180,7 @@ def _check_install(arguments: list[str]) -> None:
     extras = {project["name"]: set(project.get("optional-dependencies", {})) for project in projects}
     folders = {path.parent.relative_to(ROOT).as_posix(): path for path in ROOT.glob("packages/*/pyproject.toml")}
     for wanted in arguments:
-        if wanted.startswith("-") or wanted in ("nox", "uv", "mcp", "."):
+        if wanted.startswith("-") or wanted in ("fastapi", "nox", "uv", "mcp", "."):
             continue
         name, _, chosen = wanted.rstrip("]").partition("[")
         if name in folders:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from actas.core.errors import ActasError, ConfigurationError, UnknownAction, places, under
 from actas.core.models import Action, Health
-from actas.core.protocols import DelegationModule
+from actas.core.protocols import CredentialSource, DelegationModule
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,21 @@ class DelegationRegistry:
     def __init__(self) -> None:
         self._modules: dict[str, DelegationModule] = {}
         self._actions: dict[str, dict[str, Action]] = {}
+        self._credentials: dict[str, CredentialSource] = {}
 
-    def register(self, name: str, module: DelegationModule, *, providers: frozenset[str] | None = None) -> None:
-        """Add ``module`` as ``name``, for the users of ``providers`` alone; None: for everybody's.
+    def register(
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        credentials: CredentialSource | None = None,
+        providers: frozenset[str] | None = None,
+    ) -> None:
+        """Add ``module`` as ``name``.
+
+        Args:
+            credentials: where each call's credential comes from; without it the module gets none.
+            providers: the providers whose users may use it; everybody's where None.
 
         Raises:
             ConfigurationError: the name is taken, or the module is not one.
@@ -48,6 +60,8 @@ class DelegationRegistry:
             actions[action.name] = action.only_for(providers)
         self._modules[name] = module
         self._actions[name] = actions
+        if credentials is not None:
+            self._credentials[name] = credentials
 
     def get(self, name: str) -> DelegationModule:
         """The module called ``name``. Raises UnknownAction."""
@@ -62,6 +76,10 @@ class DelegationRegistry:
             return self._actions[name][action]
         except KeyError:
             raise UnknownAction(detail=f"no action {action!r} of a module {name!r}") from None
+
+    def credentials(self, name: str) -> CredentialSource | None:
+        """Where the credentials of the module ``name`` come from; None where it uses none."""
+        return self._credentials.get(name)
 
     def names(self) -> list[str]:
         """The modules' names, in the order of registration."""

@@ -1,8 +1,6 @@
 """The door before an ``MCPServer`` that is there already: its tools, resources and prompts, for those who may."""
 
-import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -27,6 +25,7 @@ from actas.mcp.policy import Policy
 from actas.mcp.policy_guard import PolicyGuard
 from actas.mcp.settings import Settings
 from actas.mcp.site import CoreContext, Site
+from actas.mcp.subscriptions import while_admitted
 
 _caller: ContextVar[Session] = ContextVar("actas_caller")
 """For the one question that the SDK asks before its middleware runs."""
@@ -138,7 +137,9 @@ class ProtectedServer:
         answer = Answer(send, enter(scope, session, self._site.entrance.challenges, self.core_context.pipeline))
         user, caller = auth_context_var.set(scope["user"]), _caller.set(session)
         try:
-            async with _until(session if scope["method"] == "GET" else None):
+            if scope["method"] == "GET":  # a stream that waits for events
+                await while_admitted(session, lambda: self._manager.handle_request(scope, receive, answer), None)
+            else:
                 await self._manager.handle_request(scope, receive, answer)
             await answer.finish()
         except ClientDisconnect:
@@ -146,18 +147,3 @@ class ProtectedServer:
         finally:
             _caller.reset(caller)
             auth_context_var.reset(user)
-
-
-@contextlib.asynccontextmanager
-async def _until(session: Session | None) -> AsyncGenerator[None]:
-    """Leave, without an error, when the session's token expires: for a stream that waits for events."""
-    if session is None or session.expires_at == float("inf"):
-        yield
-        return
-    limit = asyncio.timeout(max(0.0, session.expires_at - time.time()))
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise

@@ -14,7 +14,16 @@ from typing import cast
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, ConfigurationError, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import (
+    Audit,
+    AuditSink,
+    Authority,
+    ConfigurationError,
+    CredentialSource,
+    DelegationModule,
+    DelegationRegistry,
+    Pipeline,
+)
 from actas.core.latecomer import Latecomer
 from actas.http import HttpClient
 from actas.mcp import assembly
@@ -24,6 +33,7 @@ from actas.mcp.config import Configuration
 from actas.mcp.cors import Cors
 from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
+from actas.mcp.exchanges import Exchanges
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
 from actas.mcp.limits import Limits
@@ -91,6 +101,8 @@ class Site:
             authority=Authority(auth.permissions, assembly.authorizers(made)),
         )
         self._http = HttpClient(auth.http)
+        self._store = assembly.shared_store(made.settings.shared)
+        self._exchanges = Exchanges(auth, self._store)
         authenticator = Authenticator(
             auth.trusted_idps,
             auth.permissions,
@@ -98,9 +110,10 @@ class Site:
             cache_size=auth.token_cache_entries,
             cache_ttl=auth.token_cache_seconds,
             revocation=auth.revocation,
+            on_revoked=self._exchanges.forget,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
-        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings))
+        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
@@ -111,8 +124,15 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created = Latecomer(module.name, assembly.created(module))
-            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, providers=module.providers)
+            created, exchanger = Latecomer(module.name, assembly.created(module)), self._exchanges.source(module)
+            self.add_module(
+                module.name,
+                created,
+                prefix=module.prefix,
+                tools=module.tools,
+                credentials=exchanger,
+                providers=module.providers,
+            )
             self._own.register(module.name, created)
 
     def add_module(
@@ -122,11 +142,12 @@ class Site:
         *,
         prefix: str | None = None,
         tools: Sequence[str] | None = None,
+        credentials: CredentialSource | None = None,
         providers: frozenset[str] | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
         made = module_tools(name, module, prefix=prefix, only=tools, providers=providers)
-        self.context.registry.register(name, module, providers=providers)
+        self.context.registry.register(name, module, credentials=credentials, providers=providers)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:
@@ -248,6 +269,7 @@ class Site:
     async def _keep(self, opened: "asyncio.Future[None]") -> None:
         """From the start to the end in one task: the SDK's task group must be left where it was entered."""
         try:
+            self._exchanges.open()
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
@@ -284,10 +306,13 @@ class Site:
             await self._own.destroy_all()
         finally:
             try:
+                await self._exchanges.aclose()
                 await self.context.pipeline.authority.close()
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
                 await self.limits.aclose()
+                if self._store is not None:
+                    await self._store.aclose()
             finally:
                 if self._owns_sink:
                     await self.context.audit.sink.close()
