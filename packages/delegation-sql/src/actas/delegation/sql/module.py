@@ -109,7 +109,8 @@ class SqlDelegation:
 
         Raises:
             StatementRefused, InvalidParameters: before anything was sent.
-            LoginRefused, PrincipalUnavailable, PoolExhausted, DownstreamUnavailable: nobody was logged in.
+            LoginRefused, CredentialRejected, PrincipalUnavailable, PoolExhausted, DownstreamUnavailable: nobody was
+                logged in.
             IdentityMismatch: the session was somebody else's; nothing ran.
             DatabaseRefused, StatementFailed, LimitExceeded, DelegationTimeout: the database said no, or was told to
                 stop; nothing was changed.
@@ -175,7 +176,7 @@ class SqlDelegation:
         identity, pool = self._way if may_write else self._readers_way
         try:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
-            async with asyncio.timeout(seconds), pool.lend(principal, seconds) as link:
+            async with asyncio.timeout(seconds), pool.lend(principal, seconds, call.credential) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
                 bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
                 frame = identity.frame(principal, link.connection)

@@ -136,13 +136,16 @@ class SqlSettings:
     always go to the primary."""
     tls: TlsSettings | None = None
     """Certificates for a server reached by host name. Leave out for a unix socket."""
-    identity: Literal["login", "user_certificate", "pooled_login", "ephemeral_role", "set_role"] = "login"
+    identity: Literal["login", "user_certificate", "oauth", "pooled_login", "ephemeral_role", "set_role"] = "login"
     """How the database learns who the user is. `login`: the gateway logs in as the user. `user_certificate`: the same,
-    with a certificate made for each login by `issuer`. `pooled_login`: the same, through a pooler such as pgbouncer.
+    with a certificate made for each login by `issuer`. `oauth`: the same, with the token that `token_exchange` gets
+    (PostgreSQL 18). `pooled_login`: the same, through a pooler such as pgbouncer.
     `ephemeral_role`: `service` makes a role for each session. `set_role`: `service` takes the user's role; the
     weakest, and refused where the database is not closed for it."""
     issuer: IssuerSettings | None = None
     """Needed by `user_certificate`."""
+    oauth_issuer: str | None = None
+    """Needed by `oauth`: the `issuer` in the server's `pg_hba.conf`, an https URL."""
     service: ServiceSettings | None = None
     """Needed by `ephemeral_role` and `set_role`."""
     signed_claims: SignedClaimsSettings | None = None
@@ -244,7 +247,11 @@ def _identity(settings: SqlSettings) -> list[str]:
             problems.append(f"signed_claims: are for session_user, which identity = {identity} does not have")
         if len(signed.key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY or not signed.claims:
             problems.append(f"signed_claims: key must have at least {_SHORTEST_KEY} bytes, claims at least one name")
-    proved_otherwise = identity == "user_certificate" or (service is not None and service.password is not None)
+    if settings.oauth_issuer is not None and not settings.oauth_issuer.startswith("https://"):
+        problems.append("oauth_issuer: must be an https URL")
+    proved_otherwise = identity in ("user_certificate", "oauth") or (
+        service is not None and service.password is not None
+    )
     if settings.tls and settings.tls.certificate_file is None and not proved_otherwise:
         problems.append("tls.certificate_file: missing; over TCP the gateway proves itself with a client certificate")
     return problems
@@ -252,7 +259,7 @@ def _identity(settings: SqlSettings) -> list[str]:
 
 _FILES = ("ca_file", "certificate_file", "key_file")
 _SHORTEST_KEY = 32
-_NEEDS = {"issuer": ("user_certificate",), "service": ("ephemeral_role", "set_role")}
+_NEEDS = {"issuer": ("user_certificate",), "oauth_issuer": ("oauth",), "service": ("ephemeral_role", "set_role")}
 
 
 def _files(settings: SqlSettings) -> list[str]:
