@@ -13,6 +13,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from actas.testing.dpop import proved
 from actas.testing.idp import IdentityProvider
 
 AUDIENCE = "https://crm.example"
@@ -55,6 +56,9 @@ class Service:
         self.refused: set[str] = set()
         """Tokens that are not taken (revoked, say)."""
         self.delay = 0.0
+        self.nonce: str | None = None
+        """What DPoP proofs must have; told to whoever lacks it."""
+        self.proofs: set[object] = set()
         self._provider, self._audience = provider, audience
         self._keys: KeySet | None = None
         service = self
@@ -97,8 +101,10 @@ class Service:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
-        token = (handler.headers.get("authorization") or "").removeprefix("Bearer ")
-        seen = Seen(handler.command, handler.path, list(handler.headers.items()), body, self._subject(token))
+        scheme, _, token = (handler.headers.get("authorization") or "").partition(" ")
+        proof = handler.headers.get("dpop")
+        subject = self._subject(token, None if scheme == "Bearer" else self._proved(handler, token, proof or ""))
+        seen = Seen(handler.command, handler.path, list(handler.headers.items()), body, subject)
         self.seen.append(seen)
         if self.delay:
             time.sleep(self.delay)
@@ -126,6 +132,9 @@ class Service:
             return Reply({"up": True})
         if path == "/v1/health" and isinstance(made := self.replies[path], Reply):
             return made
+        if seen.subject is None and self.nonce is not None:
+            challenge = {"www-authenticate": 'DPoP error="use_dpop_nonce"', "dpop-nonce": self.nonce}
+            return Reply({"error": STACK}, 401, challenge)
         if seen.subject is None:
             return Reply({"error": STACK}, 401)
         made = self.replies.get(path)
@@ -135,8 +144,19 @@ class Service:
             return Reply({"error": STACK}, int(path.rpartition("/")[2]))
         return Reply({"subject": seen.subject, "method": seen.method, "target": seen.target})
 
-    def _subject(self, token: str) -> str | None:
-        """Whom the token is about: signed by the provider, for this service, and not at its end."""
+    def _proved(self, handler: BaseHTTPRequestHandler, token: str, proof: str) -> object:
+        """The thumbprint of the key that this request proves: for it alone, once, and with our nonce."""
+        try:
+            claims = proved(proof, handler.command, token)
+        except ValueError:
+            return "none"
+        new = claims["jti"] not in self.proofs
+        self.proofs.add(claims["jti"])
+        there = claims["htu"] == f"{self.origin}{handler.path.partition('?')[0]}"
+        return claims["jkt"] if new and there and claims.get("nonce") == self.nonce else "none"
+
+    def _subject(self, token: str, key: object = None) -> str | None:
+        """Whom the token is about: signed by the provider, for this service, bound to ``key``, and not at its end."""
         if token in self.refused:
             return None
         try:
@@ -146,7 +166,7 @@ class Service:
         good = (
             claims["aud"] == self._audience and claims["iss"] == self._provider.issuer and claims["exp"] > time.time()
         )
-        return claims["sub"] if good else None
+        return claims["sub"] if good and claims.get("cnf", {}).get("jkt") == key else None
 
     def _published(self) -> KeySet:
         if self._keys is None:

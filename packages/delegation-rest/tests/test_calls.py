@@ -287,6 +287,21 @@ async def test_health_is_told_as_the_user_and_by_the_module_without_a_token(gate
         assert not (await dead.module.health_check()).healthy
 
 
+@pytest.mark.parametrize(
+    "body", [Reply(b"x", headers={"content-encoding": "gzip"}), Reply("x" * 20_000)], ids=["compressed", "large"]
+)
+async def test_an_error_counts_by_its_status_whatever_its_body_is(service: Service, body: Reply) -> None:
+    from dataclasses import replace
+
+    async with gateway_to(service, limits=LimitSettings(response_bytes=10_000)) as opened:
+        for status, kind, times in ((401, CredentialRejected, 2), (503, ServiceBusy, 3), (404, NotFound, 1)):
+            service.seen.clear()
+            service.replies["/v1/customers/7"] = replace(body, status=status)
+            with pytest.raises(kind):
+                await opened.call("get-customer", id="7")
+            assert len(service.seen) == times
+
+
 async def test_nobody_takes_all_connections(service: Service) -> None:
     service.delay = 0.3
     async with gateway_to(service, limits=LimitSettings(seconds=5, connections=4, calls_per_user=3)) as opened:

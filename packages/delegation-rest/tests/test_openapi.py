@@ -263,6 +263,11 @@ def one(operation: dict[str, Any], path: str = "/x/{id}", **more: Any) -> dict[s
     return {"openapi": "3.0.0", "paths": {path: {"get": named}}, **more}
 
 
+def body_type(kind: str) -> dict[str, Any]:
+    post = {"operationId": "theOne", "summary": "The one", "requestBody": {"content": {kind: {}}}}
+    return {"openapi": "3.0.0", "paths": {"/x": {"post": post}}}
+
+
 ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -285,6 +290,8 @@ ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}
         (one({"parameters": [ID, {"name": "a", "in": "query", "schema": {"$ref": "http://x/y"}}]}), "outside"),
         (one({"parameters": [ID, *({"name": each, "in": "query"} for each in ("a[", "a]", "a!"))]}), "two parameters"),
         (one({"parameters": [ID], "requestBody": {"content": {"multipart/form-data": {}}}}), "no JSON"),
+        (one({"parameters": [ID], "requestBody": {"content": {"application/json": {}}}}), "GET with a body"),
+        (body_type("application/x\r\nX-User: bob+json"), "no JSON"),
         (one({"parameters": [ID]}, path="/../{id}"), "path"),
         (one({"parameters": [ID]}, path="//evil.example/{id}"), "path"),
         (one({"parameters": [ID, {"name": "a", "in": "query", "schema": {"allOf": [{}] * 6000}}]}), "parts"),

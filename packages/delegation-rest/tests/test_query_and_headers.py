@@ -11,7 +11,7 @@ from rest_gateway import ALICE
 
 from actas.core import Credential, InvalidParameters, PrincipalUnavailable, Secret
 from actas.delegation.rest.failures import RequestRefused
-from actas.delegation.rest.headers import HeaderRules, authorization, problems
+from actas.delegation.rest.headers import HeaderRules, presented, problems
 from actas.delegation.rest.query import Style, encoded, pairs, text
 from actas.delegation.rest.settings import RestSettings
 
@@ -23,7 +23,8 @@ def rules(**fields: Any) -> HeaderRules:
 
 
 def made(given: dict[str, str] | None = None, method: str = "GET", **fields: Any) -> dict[str, str]:
-    return rules(**fields).made(ALICE, CREDENTIAL, method, "r-1", given or {}, content_type=None)
+    sent = rules(**fields).made(ALICE, method, "r-1", given or {}, content_type=None)
+    return sent | presented(CREDENTIAL, method, "https://api.example/x")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,9 @@ def test_identity_headers_say_who_the_session_is() -> None:
     assert (sent["x-user"], sent["x-issuer"], sent["x-key"]) == ("alice", "https://idp.example", "k")
 
 
-@pytest.mark.parametrize("name", ["", "a\r\nX-Role: admin", "Anna Mü", " x", None])
+@pytest.mark.parametrize(
+    "name", ["", "a\r\nX-Role: admin", "Anna Mü", " x", "bob, admin", "bob;role=admin", 'a"b', None]
+)
 def test_who_is_not_fit_for_a_header_is_refused(name: Any) -> None:
     session = replace(ALICE, legacy_username=name)
     with pytest.raises(PrincipalUnavailable):
@@ -158,7 +161,7 @@ def test_a_key_is_sent_with_what_could_happen_twice_and_never_the_same() -> None
 
 
 def test_a_request_id_that_is_none_is_not_sent() -> None:
-    sent = rules().made(ALICE, CREDENTIAL, "POST", "", {}, content_type="application/json")
+    sent = rules().made(ALICE, "POST", "", {}, content_type="application/json")
     assert "x-request-id" not in sent and sent["content-type"] == "application/json"
 
 
@@ -167,7 +170,7 @@ def test_a_request_id_that_is_none_is_not_sent() -> None:
 )
 def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credential) -> None:
     with pytest.raises(PrincipalUnavailable):
-        authorization(credential)
+        presented(credential, "GET", "https://api.example/x")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +185,10 @@ def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credentia
         ({"idempotency_header": "Content-Length"}, "idempotency_header"),
         ({"caller_headers": ["X_User"], "identity_headers": {"X-User": "username"}}, "caller_headers"),
         ({"caller_headers": ["X_HTTP_Method_Override"]}, "caller_headers"),
+        ({"caller_headers": ["X-Forwarded-User"]}, "caller_headers"),
+        ({"caller_headers": ["X_Remote_User"]}, "caller_headers"),
+        ({"caller_headers": ["X-Real-IP"]}, "caller_headers"),
+        ({"caller_headers": ["X-User"]}, "caller_headers"),
     ],
 )
 def test_headers_that_must_not_be_configured_are_told(fields: dict[str, Any], path: str) -> None:

@@ -31,6 +31,8 @@ ISSUER = "https://login.example.com"
 DATABASE = "https://db.example.com"
 MCP = "https://mcp.example.com/mcp"
 USERS = ("alice", "bob")
+JUDGED: list[str] = []
+"""Tokens that the server had judged."""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def server(provider: IdentityProvider) -> Iterator[OAuthPostgres]:
     """It trusts tokens that the provider signed, for this database, as long as they last."""
 
     def verify(token: str) -> str | None:
+        JUDGED.append(token)
         for key in provider.keys:
             try:
                 claims = jwt.decode(token, key.key, algorithms=[key.algorithm]).claims
@@ -133,7 +136,10 @@ async def test_many_at_once_are_each_who_their_token_says(call: Call, provider: 
         result = await call(user, tokens[user], "SELECT session_user, count(*) FROM generate_series(1, 20000)")
         assert result.data["rows"] == [[user, 20000]]
 
+    JUDGED.clear()
     await asyncio.gather(*(one(number) for number in range(40)))
+    # As many as there are connections: no login was tried with anybody else's.
+    assert sorted(JUDGED) == sorted([tokens[user].token.reveal() for user in USERS] * 5)
 
 
 async def test_without_a_token_or_with_one_that_is_bound_to_a_key_nobody_is_asked(call: Call) -> None:

@@ -1,5 +1,6 @@
 """Which addresses are connected to: none that a name was made to lead to behind our back."""
 
+import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def anyio_backend() -> str:
         "127.0.0.1", "127.1.2.3", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "fe80::1%eth0", "fc00::1", "fd00:ec2::254",
         "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:1::",
+        "64:ff9b:1::7f00:1", "::127.0.0.1", "fec0::1", "::ffff:0:127.0.0.1", "5f00::1", "3fff::1", "192.88.99.1",
+        "192.0.0.8", "198.18.0.1", "240.0.0.1", "2001:db8::1", "100::1",
     ],
 )  # fmt: skip
 def test_a_private_address_is_not_admitted_in_any_disguise(address: str) -> None:
@@ -181,3 +184,26 @@ async def test_the_certificate_must_be_the_names_though_an_address_is_called(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+async def test_one_name_is_looked_up_once_for_all_who_wait_and_again_after_it_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int) -> list[str]:
+        asked.append(host)
+        await asyncio.sleep(0.05)
+        if len(asked) == 1:
+            raise OSError("no name server")
+        return ["8.8.8.8"]
+
+    monkeypatch.setattr(module, "_looked_up", look_up)
+    guard = AddressGuard()
+    waiting = [asyncio.ensure_future(guard.addresses("api.example", 443)) for _ in range(20)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert len(asked) == 1 and isinstance(ended[0], asyncio.CancelledError)
+    assert all(isinstance(each, OSError) for each in ended[1:])
+    assert await guard.addresses("api.example", 443) == ["8.8.8.8"] and len(asked) == 2

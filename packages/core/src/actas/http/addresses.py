@@ -16,6 +16,10 @@ _MOST_NAMES = 100
 _MOST_ADDRESSES = 4
 """Addresses of one name that are tried."""
 _NAT64 = IPv6Network("64:ff9b::/96")
+_UNICAST = IPv6Network("2000::/3")
+"""All that IANA gives out of IPv6. What lies beside it is old, local, or leads to IPv4 in one more way."""
+_NOT_PUBLIC = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"), ip_network("3fff::/20"))
+"""Special addresses that the standard library takes for public, in one version or another."""
 
 
 class AddressGuard:
@@ -29,6 +33,7 @@ class AddressGuard:
         self._networks = tuple(ip_network(network) for network in networks)
         self._loopback = loopback
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     def admits(self, address: str) -> bool:
         """Whether ``address``, or the IPv4 address that is wrapped in it, may be connected to."""
@@ -44,13 +49,28 @@ class AddressGuard:
         known = self._known.get((host, port))
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        found = await _looked_up(host, port)
+        found = await asyncio.shield(self._look_up(host, port))
         if not all(self.admits(address) for address in found):
             raise AddressRefused(detail="the host's name leads to an address that is not admitted")
         if len(self._known) >= _MOST_NAMES:
             self._known.clear()
         self._known[host, port] = time.monotonic() + _REMEMBERED, found[:_MOST_ADDRESSES]
         return found[:_MOST_ADDRESSES]
+
+    def _look_up(self, host: str, port: int) -> asyncio.Future[list[str]]:
+        """One look-up for all who wait: each takes one of a few threads, for seconds where no name server answers."""
+        place = host, port
+        look_up = self._under_way.get(place)
+        if look_up is None:
+            look_up = self._under_way[place] = asyncio.ensure_future(_looked_up(host, port))
+
+            def ended(future: asyncio.Future[list[str]]) -> None:
+                del self._under_way[place]
+                if not future.cancelled():
+                    future.exception()  # whoever waited has it; where nobody did, asyncio shall not complain
+
+            look_up.add_done_callback(ended)
+        return look_up
 
     def prefer(self, host: str, port: int, address: str) -> None:
         """Try ``address`` first from now on: another one of ``host``'s takes no connection."""
@@ -63,7 +83,9 @@ class AddressGuard:
             return True
         if address.is_loopback:
             return self._loopback
-        return address.is_global and not address.is_multicast
+        if isinstance(address, IPv6Address) and address not in _UNICAST:
+            return False
+        return address.is_global and not address.is_multicast and not any(address in each for each in _NOT_PUBLIC)
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -115,5 +137,5 @@ def _meant(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address
     if address.sixtofour is not None:
         return [address, address.sixtofour]
     if address in _NAT64:
-        return [address, IPv4Address(int(address) & 0xFFFFFFFF)]
+        return [IPv4Address(int(address) & 0xFFFFFFFF)]
     return [address]

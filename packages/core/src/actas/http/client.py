@@ -160,7 +160,9 @@ class HttpClient:
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._settings.max_response_bytes:
-                raise ResponseTooLarge(detail="the answer is larger than max_response_bytes")
+                raise ResponseTooLarge(
+                    status=response.status_code, detail="the answer is larger than max_response_bytes"
+                )
         return bytes(body)
 
 

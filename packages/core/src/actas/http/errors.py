@@ -35,6 +35,10 @@ class ResponseTooLarge(HttpError):
 
     code = "http_too_large"
 
+    def __init__(self, *, detail: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(detail=detail)
+
 
 class UnexpectedResponse(HttpError):
     """The answer came, but has another status or content than needed."""

@@ -1,5 +1,6 @@
 """What comes back, as data: strict JSON, text, or base64, and only of content types that are accepted."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from actas.http import HttpResponse, strict_json
 _DEEPEST = 32
 """Levels of a JSON answer."""
 _CHARSETS = {"": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1"}
+_JSON = re.compile(r"application/(?:[a-z0-9.+-]{1,100}\+)?json")
 _XML = ("application/xml", "application/*+xml")
 
 
@@ -34,7 +36,7 @@ def data(response: HttpResponse, accepted: Sequence[str]) -> dict[str, object]:
 
 def is_json(kind: str) -> bool:
     """Whether this content type is JSON (RFC 6839 section 3.1)."""
-    return kind == "application/json" or fnmatchcase(kind, "application/*+json")
+    return _JSON.fullmatch(kind) is not None
 
 
 def parsed(body: bytes) -> object:

@@ -12,6 +12,12 @@ from actas.delegation.rest.settings import RestSettings
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A header's name (RFC 9110 section 5.1)."""
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
+_LISTS = frozenset('",;\\')
+"""What makes two of one value, to a server that takes a header for a list: nobody is two."""
+_NOT_FOR_CALLERS = re.compile(
+    r"x-forwarded-.*|(x-)?(real-ip|client-ip|remote-.*|auth-.*|original-.*|user)|true-client-ip"
+)
+"""Headers by which a proxy tells a server who calls, from where, and for what."""
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 section 2.1."""
 _RESERVED = frozenset(
@@ -52,7 +58,7 @@ class HeaderRules:
         made: dict[str, str] = {}
         for name, field in self._identity.items():
             value = getattr(session, field)
-            if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            if not isinstance(value, str) or not _VALUE.fullmatch(value) or _LISTS & set(value):
                 raise PrincipalUnavailable(detail=f"{field} is missing, or not fit for the header {name}")
             made[name] = value
         return made
@@ -60,14 +66,13 @@ class HeaderRules:
     def made(
         self,
         session: Session,
-        credential: Credential,
         method: str,
         request_id: str,
         given: Mapping[str, str],
         *,
         content_type: str | None,
     ) -> dict[str, str]:
-        """All headers of one request, names in lower case.
+        """All headers of one request but those of :func:`presented`, names in lower case.
 
         Raises:
             RequestRefused: ``given``, by the caller, has one that is not allowed or not fit.
@@ -82,7 +87,6 @@ class HeaderRules:
             headers[self._key.lower()] = str(uuid.uuid4())
         if request_id and _VALUE.fullmatch(request_id):
             headers["x-request-id"] = request_id
-        headers["authorization"] = authorization(credential)
         return headers
 
     def _given(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -99,12 +103,18 @@ class HeaderRules:
         return made
 
 
-def authorization(credential: Credential) -> str:
-    """The one way in. Raises PrincipalUnavailable where the credential is none that can be shown so."""
-    token = credential.token.reveal()
-    if credential.token_type != "Bearer" or not _BEARER.fullmatch(token):  # noqa: S105 -- a scheme
-        raise PrincipalUnavailable(detail="the exchanged token is no bearer token")
-    return f"Bearer {token}"
+def presented(credential: Credential, method: str, url: str) -> dict[str, str]:
+    """The one way in: ``authorization``, and a new proof where the token is bound to a key of ours (RFC 9449).
+
+    Raises:
+        PrincipalUnavailable: the credential is none that can be shown so.
+    """
+    scheme = "Bearer" if credential.prover is None else "DPoP"
+    if credential.token_type != scheme or not _BEARER.fullmatch(credential.token.reveal()):
+        raise PrincipalUnavailable(
+            detail="the exchanged token is no bearer token, and not one that is bound to our key"
+        )
+    return credential.headers(method, url)
 
 
 def problems(settings: RestSettings) -> Iterator[str]:
@@ -121,6 +131,8 @@ def problems(settings: RestSettings) -> Iterator[str]:
             plain = name.lower().replace("_", "-")  # what is behind CGI and WSGI cannot tell them apart
             if not _TOKEN.fullmatch(name) or plain in _RESERVED:
                 yield f"{section}: {name!r} is no header that can be set here"
+            elif section == "caller_headers" and _NOT_FOR_CALLERS.fullmatch(plain):
+                yield f"{section}: {name!r} says who calls, or from where: no caller may give it"
             elif plain in taken:
                 yield f"{section}: {name!r} stands in {taken[plain]} already"
             taken[plain] = section

@@ -88,7 +88,6 @@ class RestDelegation:
     async def _asked(self, call: DelegationCall, target: Target, credential: Credential) -> HttpResponse:
         headers = self._headers.made(
             call.session,
-            credential,
             target.method,
             call.request_id,
             target.headers,
@@ -97,6 +96,7 @@ class RestDelegation:
         return await self._upstream.ask(
             target,
             headers,
+            credential,
             deadline=call.deadline,
             repeatable=self._headers.repeatable(target.method),
             request_id=call.request_id,

@@ -160,6 +160,8 @@ class Reader:
         content_type = JSON
         body = table(found.text.get("requestBody"))
         if body and (sent := _body(document.table(body))) is not None:
+            if found.method == "get":
+                raise ValueError("a GET with a body means something else to each server")
             content_type, media, needed = sent
             name = _free_name(Place("body", "body"), places)
             places[name], properties[name] = Place("body", "body"), schemas.converted(media.get("schema", _ANYTHING))

@@ -147,7 +147,8 @@ class RestSettings:
     pages: dict[str, PageSettings] = field(default_factory=dict[str, PageSettings])
     """Operations whose pages are collected, by tool name (without prefix)."""
     identity_headers: dict[str, SessionField] = field(default_factory=dict[str, SessionField])
-    """Headers that say who calls, for services that want that besides the token: `{ X-User = "username" }`."""
+    """Headers that say who calls, for services that want that besides the token: `{ X-User = "subject" }`. Mind that
+    `username` and `legacy_username` are what a claim says: take one that users cannot change."""
     headers: dict[str, Secret] = field(default_factory=dict[str, Secret])
     """Headers that are always the same, such as a gateway's subscription key. They say nothing of who calls."""
     caller_headers: list[str] = field(default_factory=list[str])

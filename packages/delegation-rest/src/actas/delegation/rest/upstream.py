@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from actas.core.errors import DelegationTimeout
+from actas.core.models import Credential
 from actas.delegation.rest.failures import from_http, from_status
+from actas.delegation.rest.headers import presented
 from actas.delegation.rest.operations import Target
 from actas.delegation.rest.paths import Template
 from actas.delegation.rest.settings import RestSettings
@@ -26,6 +28,8 @@ from actas.http import (
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+"""RFC 9449 section 8.1, and no longer than any that somebody uses."""
 _BUSY = frozenset({429, 502, 503, 504})
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
@@ -66,12 +70,20 @@ class Upstream:
         return f"{self.base}{target.path}?{target.query}" if target.query else f"{self.base}{target.path}"
 
     async def ask(
-        self, target: Target, headers: Mapping[str, str], *, deadline: float, repeatable: bool, request_id: str
+        self,
+        target: Target,
+        headers: Mapping[str, str],
+        credential: Credential,
+        *,
+        deadline: float,
+        repeatable: bool,
+        request_id: str,
     ) -> HttpResponse:
-        """One request and its answer, a success (2xx).
+        """One request, with ``credential`` and no other, and its answer, a success (2xx).
 
         Raises:
             CredentialRejected: the service did not take the token (401).
+            PrincipalUnavailable: the credential is none that can be shown.
             DelegationTimeout: the deadline passed, on :func:`time.monotonic`'s clock.
             ActasError: as :mod:`.failures` has it.
         """
@@ -81,7 +93,7 @@ class Upstream:
             attempt += 1
             pause = _PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
             try:
-                response = await self._once(target, headers, deadline)
+                response = await self._once(target, headers, credential, deadline)
             except HttpError as error:
                 if isinstance(error, _FINAL) or attempt == attempts or not _time_for(pause, deadline):
                     raise from_http(error) from None
@@ -101,10 +113,8 @@ class Upstream:
                 # A connection of its own: one that stands already says little of who comes next.
                 headers = {"accept": "*/*", "connection": "close"}
                 response = await self._http.request("GET", f"{self.base}{path}", headers=headers)
-        except ResponseTooLarge:
-            return True
-        except UnexpectedResponse as error:
-            return error.status < 500
+        except (ResponseTooLarge, UnexpectedResponse) as error:
+            return error.status is not None and error.status < 500
         except (HttpError, TimeoutError, RuntimeError):  # RuntimeError: the client was closed
             return False
         return response.status < 500
@@ -113,16 +123,34 @@ class Upstream:
         """Close all connections."""
         await self._http.aclose()
 
-    async def _once(self, target: Target, headers: Mapping[str, str], deadline: float) -> HttpResponse:
+    async def _once(
+        self, target: Target, headers: Mapping[str, str], credential: Credential, deadline: float
+    ) -> HttpResponse:
         try:
             async with asyncio.timeout(min(self._seconds, deadline - time.monotonic())):
-                return await self._http.request(
-                    target.method, self.url(target), headers=headers, content=target.content
-                )
+                response = await self._presented(target, headers, credential)
+                if response.status == 401 and credential.prover is not None and _wants_nonce(response):
+                    # It did nothing yet, whatever the method: it only tells what a proof must have.
+                    return await self._presented(target, headers, credential)
+                return response
         except TimeoutError:
             raise DelegationTimeout(detail="the service did not answer in time") from None
         except RuntimeError:
             raise HttpError(detail="the client was closed") from None
+
+    async def _presented(self, target: Target, headers: Mapping[str, str], credential: Credential) -> HttpResponse:
+        url = self.url(target)
+        sent = {**headers, **presented(credential, target.method, url)}
+        try:
+            response = await self._http.request(target.method, url, headers=sent, content=target.content)
+        except (UnexpectedResponse, ResponseTooLarge) as error:
+            if error.status is None or error.status // 100 == 2:
+                raise
+            return HttpResponse(error.status, {}, b"")  # of an error, the status is all that we use
+        nonce = response.headers.get("dpop-nonce", "")
+        if credential.prover is not None and _NONCE.fullmatch(nonce):
+            credential.prover.heed(url, nonce)
+        return response
 
 
 def base_of(url: str) -> str:
@@ -145,6 +173,12 @@ def base_of(url: str) -> str:
     except ValueError as error:
         raise ValueError(f"base_url: its path is not one: {error}") from None
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _wants_nonce(response: HttpResponse) -> bool:
+    """RFC 9449 section 9."""
+    asked = "use_dpop_nonce" in response.headers.get("www-authenticate", "")
+    return asked and _NONCE.fullmatch(response.headers.get("dpop-nonce", "")) is not None
 
 
 def _wanted_pause(response: HttpResponse, otherwise: float) -> float:
