@@ -2,9 +2,13 @@
 
 import asyncio
 import itertools
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,3 +342,38 @@ async def test_a_database_that_is_down_takes_no_other_module_with_it_and_comes_b
                 assert await health() == {"one": True, "two": True}
         finally:
             await running.stop()
+
+
+async def test_a_primary_that_is_silent_costs_its_share_of_the_time_and_the_next_one_is_found(
+    primary: PostgresServer, standby: StandbyPostgres
+) -> None:
+    settings = both(primary, standby, pool=PoolSettings(connect_seconds=2.0))
+    async with gateway_to(settings) as gateway:
+        await gateway.query("INSERT INTO notes (body) VALUES ('before')", "alice", WRITE)
+
+        async def arrived() -> bool:
+            return standby.sql("SELECT count(*) FROM notes") == "1"
+
+        await eventually(arrived)
+        with frozen(primary):
+            with pytest.raises(DownstreamUnavailable):
+                await gateway.query("SELECT 1", "bob")
+            standby.promote()
+            assert await gateway.rows("SELECT session_user", "bob") == [["bob"]]
+            health = await gateway.module.health_check()
+            assert (health.healthy, health.message) == (True, "1 of the database's 2 servers answer.")
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """Inside, nothing of it answers, and nothing says so."""
+    pid = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    stopped = [pid, *map(int, children)]
+    for each in stopped:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in stopped:
+            os.kill(each, signal.SIGCONT)
