@@ -97,6 +97,23 @@ async def test_who_gave_a_token_hears_that_the_call_goes_on(
         assert answer["result"]["structuredContent"] == {"result": "done"}
 
 
+@pytest.mark.parametrize("token", [2**70, "two\nlines", ""])
+async def test_any_progress_token_is_given_back_as_it_came(
+    serve: Serve, toy: Toy, idp: IdentityProvider, token: str | int
+) -> None:
+    async with serve() as stage:
+        headers, body = asked("toy-slow", HANDSHAKE, "sdk", progress=token)
+        async with calling(stage, idp.issue("alice"), headers, body) as response:
+            text = ""
+            async for part in response.aiter_text():
+                text += part
+                if events(text):
+                    toy.release.set()
+        told, *_, answer = events(text)
+        assert told["params"]["progressToken"] == token
+        assert answer["result"]["structuredContent"] == {"result": "done"}
+
+
 @WIRES
 @WAYS
 async def test_who_gave_none_and_who_takes_no_events_gets_plain_json(

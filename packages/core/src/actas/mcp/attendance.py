@@ -9,17 +9,15 @@ there is something to hear: what ends before is answered as plain JSON, and may 
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import orjson
-
-from actas.mcp.asgi import Message, Receive, Send
+from actas.mcp.asgi import Message, Receive, Send, respond
+from actas.mcp.running import RunningCalls
 
 FIRST_BEAT = BEAT_SECONDS = 2.0
 """Seconds between two words of progress, and before the first."""
-_PATIENCE = 0.05
-"""Seconds after which a call is worth looking after: most have ended before, and pay nothing for it."""
 _EVENTS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -38,7 +36,7 @@ class Attendance:
 
     Args:
         receive, send: the connection's.
-        leaving_counts: whether a caller that closes the connection takes its call back.
+        watch_with: what says when to look whether the caller has left. None: leaving takes nothing back.
         body_read: whether nothing of the request is left to receive.
         hears: whether the caller takes an event stream for an answer.
         silent: whether, for another reason, no word of progress may go out any more.
@@ -49,14 +47,14 @@ class Attendance:
         receive: Receive,
         send: Send,
         *,
-        leaving_counts: bool,
+        watch_with: RunningCalls | None,
         body_read: bool = False,
         hears: bool = False,
         silent: Callable[[], bool] = lambda: False,
     ) -> None:
         self._receive = receive
         self._send = send
-        self._leaving_counts = leaving_counts
+        self._watch_with = watch_with
         self._hears = hears
         self._silent = silent
         self._whole = asyncio.Event()
@@ -65,7 +63,6 @@ class Attendance:
         self._gone = asyncio.Event()
         self._limit: asyncio.Timeout | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._watch_timer: asyncio.TimerHandle | None = None
         self._beat_timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -80,8 +77,8 @@ class Attendance:
             TakenBack: the caller left, or :meth:`take_back` was called, before it was done; it was cancelled.
         """
         limit = self._limit = asyncio.timeout(None)
-        if self._leaving_counts:
-            self._watch_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._begin_watch)
+        if self._watch_with is not None:
+            self._watch_with.after_a_while(self._begin_watch)
         try:
             async with limit:
                 return await work
@@ -91,7 +88,7 @@ class Attendance:
             raise
         finally:
             self._limit = None
-            for still_to_come in (self._watch_timer, self._watch, self._beat_timer):
+            for still_to_come in (self._watch, self._beat_timer):
                 if still_to_come is not None:
                     still_to_come.cancel()
 
@@ -100,16 +97,19 @@ class Attendance:
         if self._limit is not None:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def report(self, token: str | int) -> None:
-        """From now on say to the caller, under its progress token, how long the call has been running; if it hears."""
-        if not self._hears:
+    def report(self, token: str | int | None) -> None:
+        """From now on say to the caller, under its progress token, how long the call has been running.
+
+        Nothing where it gave none, or takes no events.
+        """
+        if token is None or not self._hears:
             return
         loop = asyncio.get_running_loop()
         self._beat_timer = loop.call_later(FIRST_BEAT, self._begin_beat, token, loop.time())
 
     async def receive(self) -> Message:
         """The connection's next message; when the body is read, the caller's leaving."""
-        if self._whole.is_set() and self._leaving_counts:
+        if self._whole.is_set() and self._watch_with is not None:
             await self._gone.wait()
             return {"type": "http.disconnect"}
         message = await self._receive()
@@ -130,8 +130,14 @@ class Attendance:
                 event = _event(body) if body else b""
                 await self._send({"type": "http.response.body", "body": event, "more_body": more})
 
+    async def answer_nothing(self) -> None:
+        """Answer what was taken back: MCP wants no answer, and HTTP some. What has begun otherwise is left as it is."""
+        if not self._answered:
+            await respond(self.send, 202, [], b"")
+
     def _begin_watch(self) -> None:
-        self._watch = asyncio.create_task(self._see_leaving())
+        if self._limit is not None:
+            self._watch = asyncio.create_task(self._see_leaving())
 
     async def _see_leaving(self) -> None:
         await self._whole.wait()
@@ -152,7 +158,7 @@ class Attendance:
             if not self.begun:
                 self.begun = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": _EVENTS})
-            word = _event(orjson.dumps(progress(token, round(loop.time() - began, 1))))
+            word = _event(json.dumps(progress(token, round(loop.time() - began, 1))).encode())
             await self._send({"type": "http.response.body", "body": word, "more_body": True})
         if self._limit is not None:
             self._beat_timer = loop.call_later(BEAT_SECONDS, self._begin_beat, token, began)

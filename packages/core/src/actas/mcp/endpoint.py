@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.context import ServerMiddleware, ServerRequestContext
@@ -28,9 +28,6 @@ from actas.mcp.challenge import Challenges
 from actas.mcp.guard import Guard
 from actas.mcp.handlers import GuardedServer, Handlers
 from actas.mcp.running import RunningCalls
-
-NOTHING: Final = (202, list[tuple[bytes, bytes]](), b"")
-"""The answer to what was taken back: MCP wants none, and HTTP some."""
 
 Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
 """Both directions of one connection."""
@@ -70,6 +67,7 @@ class McpEndpoint:
             # Our tools declare no Mcp-Param-* headers; an answer here would tell hidden tools from unknown ones.
             get_tool_input_schema=lambda _: None,
         )
+        self._running = running
         self._handlers = Handlers(guard, running)
         self._handlers.register(server)
         self.server_info: dict[str, Any] = server.server_info_stamp
@@ -108,7 +106,7 @@ class McpEndpoint:
         attendance = exchange.attendance = Attendance(
             receive,
             send,
-            leaving_counts=is_modern(scope),
+            watch_with=self._running if is_modern(scope) else None,
             hears=any(name == b"accept" and hears_events(value) for name, value in scope["headers"]),
             silent=lambda: exchange.refusal is not None,
         )
@@ -118,7 +116,7 @@ class McpEndpoint:
             await attendance.run(self._manager.handle_request(scope, attendance.receive, answer))
             await answer.finish()
         except TakenBack:
-            await respond(attendance.send, *NOTHING)
+            await attendance.answer_nothing()
         except ClientDisconnect:
             pass  # he left before he had said what he wanted: there is nothing to do, and nobody to tell
         finally:

@@ -113,8 +113,7 @@ class Handlers:
         attendance, token = exchange.attendance, (params.meta or {}).get("progress_token")
         if attendance is None:
             return await (call if token is None else _reported(context, call))
-        if token is not None:
-            attendance.report(token)
+        attendance.report(token)
         if context.request_id is None:
             return await call
         with self._running.listed(exchange.session, context.request_id, attendance.take_back):

@@ -4,6 +4,8 @@ There are no sessions here: what belongs together is found by who calls. Nobody'
 and where one caller has two of the same id, from two clients, neither is touched: it could be the wrong one.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -12,11 +14,31 @@ from actas.core import Session
 _Key = tuple[str, str, str | None, str, str | int]
 
 
+PATIENCE = 0.05
+"""Seconds after which a call is worth looking after: most have ended before, and pay nothing for it."""
+
+
 class RunningCalls:
     """Belongs to one event loop; outlives the site that serves."""
 
     def __init__(self) -> None:
         self._running: dict[_Key, list[Callable[[], None]]] = {}
+        self._young: deque[tuple[float, Callable[[], None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def after_a_while(self, do: Callable[[], None]) -> None:
+        """Call ``do`` when ``PATIENCE`` is over, whatever has become of the call. One timer for all of them."""
+        loop = asyncio.get_running_loop()
+        self._young.append((loop.time() + PATIENCE, do))
+        if self._timer is None:
+            self._timer = loop.call_later(PATIENCE, self._grown)
+
+    def _grown(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, young = loop.time(), self._young
+        while young and young[0][0] <= now:
+            young.popleft()[1]()
+        self._timer = loop.call_at(young[0][0], self._grown) if young else None
 
     @contextmanager
     def listed(self, session: Session, request_id: str | int, take_back: Callable[[], None]) -> Generator[None]:

@@ -20,7 +20,7 @@ from actas.mcp.asgi import Receive, Scope, Send, respond
 from actas.mcp.attendance import Attendance, TakenBack, hears_events
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
-from actas.mcp.endpoint import NOTHING, McpEndpoint
+from actas.mcp.endpoint import McpEndpoint
 from actas.mcp.guard import Guard, View, failed
 from actas.mcp.handlers import LIST_HINT
 from actas.mcp.request_body import read_body
@@ -115,34 +115,37 @@ class ShortWay:
         attendance = Attendance(
             receive,
             send,
-            leaving_counts=request.version == _MODERN.decode(),
+            watch_with=self._running if request.version == _MODERN.decode() else None,
             body_read=True,
             hears=request.progress_token is not None and hears_events(headers[b"accept"]),
         )
-        if request.progress_token is not None:
-            attendance.report(request.progress_token)
+        attendance.report(request.progress_token)
         return attendance
 
     async def _call(
         self, request: _Request, arguments: Mapping[str, object], session: Session, attendance: Attendance
     ) -> None:
-        send = attendance.send
         try:
-            with self._running.listed(session, request.id, attendance.take_back):
-                result = await attendance.run(self._guard.call(session, request.name, arguments))
+            call = attendance.run(self._guard.call(session, request.name, arguments))
+            if request.version == _MODERN.decode():
+                result = await call  # no notification takes it back
+            else:
+                with self._running.listed(session, request.id, attendance.take_back):
+                    result = await call
         except TakenBack:
-            await respond(send, *NOTHING)
+            await attendance.answer_nothing()
             return
         except ActasError as error:
             if attendance.begun:
                 result = failed(error)  # too late for a status
             elif isinstance(error, InsufficientScope):
                 refusal = self._challenges.step_up(error, session)
-                await respond(send, refusal.status, refusal.headers, refusal.body)
+                await respond(attendance.send, refusal.status, refusal.headers, refusal.body)
                 return
             else:
                 raise
-        await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))
+        body = _response(request.id, self._shaped(result, request.version))
+        await respond(attendance.send, 200, _JSON, body)
 
     async def _visible(self, session: Session, name: str) -> bool:
         return name in (await self._guard.view(session)).tools
