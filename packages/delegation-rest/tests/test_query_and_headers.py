@@ -189,6 +189,7 @@ def test_a_credential_that_is_no_bearer_token_is_not_shown(credential: Credentia
         ({"caller_headers": ["X_Remote_User"]}, "caller_headers"),
         ({"caller_headers": ["X-Real-IP"]}, "caller_headers"),
         ({"caller_headers": ["X-User"]}, "caller_headers"),
+        ({"caller_headers": ["X_Tenant"], "identity_headers": {"X-Tenant": "issuer"}}, "caller_headers"),
     ],
 )
 def test_headers_that_must_not_be_configured_are_told(fields: dict[str, Any], path: str) -> None:

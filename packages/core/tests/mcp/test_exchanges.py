@@ -100,7 +100,6 @@ async def test_it_is_forgotten_in_the_shared_store_too(idp: IdentityProvider, re
             vault, name, entry = keep(exchanges, caller())
             await entries.put(name, entry, 60)
             exchanges.forget([Revocation(claim="sub", value=subject)])
-            await asyncio.sleep(0)
             await asyncio.gather(*exchanges._dropping)
             assert (len(vault) == 1) is left
             assert (await entries.get(name) is not None) is left
@@ -110,18 +109,16 @@ async def test_it_is_forgotten_in_the_shared_store_too(idp: IdentityProvider, re
         await store.aclose()
 
 
-async def test_a_loop_that_has_ended_needs_no_tidying_up(idp: IdentityProvider) -> None:
-    exchanges = Exchanges(AuthSettings(trusted_idps=[idp.trusted()]), None)
+async def test_a_site_whose_loop_has_ended_needs_no_tidying_up(idp: IdentityProvider) -> None:
+    server = MCPOAuthServer(Settings(auth=AuthSettings(trusted_idps=[idp.trusted()])), audit_sink=MemorySink())
+    server.core_context.authenticator.revoke(subject="before-it-began")
 
-    def served() -> None:
-        async def opened() -> None:
-            exchanges.open()
+    async def served() -> None:
+        await server.start()
+        await server.stop()
 
-        asyncio.run(opened())
-
-    await asyncio.to_thread(served)
-    exchanges.forget([Revocation(claim="sid", value="s1")])
-    await exchanges.aclose()
+    await asyncio.to_thread(asyncio.run, served())
+    server.core_context.authenticator.revoke(subject="after-it-ended")
 
 
 @pytest.fixture(scope="module")

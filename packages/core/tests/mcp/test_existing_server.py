@@ -1,6 +1,7 @@
 """The door before an MCPServer that is there already: unmodified client and raw HTTP, both wires, JSON and streams."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,6 +15,7 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.shared.exceptions import MCPError
 from pydantic import AnyHttpUrl
 
@@ -597,6 +599,62 @@ def test_a_server_with_a_door_of_its_own_or_without_an_address_is_refused(
         ProtectedServer(theirs, settings, POLICY, audit_sink=sink)
     with pytest.raises(ConfigurationError, match="names no resource"):
         ProtectedServer(MCPServer("ours"), settings_for(idp.trusted()), POLICY, audit_sink=sink)
+
+
+class Events(EventStore):
+    """As the SDK's own example keeps them: by stream, in one list for all."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, types.JSONRPCMessage | None]] = []
+
+    async def store_event(self, stream_id: str, message: types.JSONRPCMessage | None) -> str:
+        self.kept.append((stream_id, message))
+        return str(len(self.kept) - 1)
+
+    async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
+        if not last_event_id.isdecimal() or int(last_event_id) >= len(self.kept):
+            return None
+        stream = self.kept[int(last_event_id)][0]
+        for number, (where, message) in enumerate(self.kept):
+            if where == stream and number > int(last_event_id) and message is not None:
+                await send_callback(EventMessage(message, str(number)))
+        return stream
+
+
+async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
+    protect: Protect, idp: IdentityProvider
+) -> None:
+    async with protect("stateful", event_store=Events()) as served:
+        params: dict[str, object] = {"name": "report-whoami", "arguments": {}}
+        begun: dict[str, tuple[dict[str, str], str]] = {}
+        for user in ("alice", "bob"):
+            start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            token = idp.issue(user)
+            opened = await served.post(token, "initialize", start, version=HANDSHAKE)
+            theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
+            sent = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", **theirs}
+            sent["mcp-protocol-version"] = HANDSHAKE
+            done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+            assert (await served.http.post(served.url, headers=sent, json=done)).status_code == 202
+            answer = await served.post(token, "tools/call", params, version=HANDSHAKE, headers=theirs)
+            assert user in answer.text
+            (first, *_) = re.findall(r"^id: (\S+)", answer.text, re.MULTILINE)
+            begun[user] = ({**sent, "accept": "text/event-stream"}, first)
+
+        async def resumed(user: str, after: str) -> str:
+            headers = {**begun[user][0], "last-event-id": after}
+            told = ""
+            async with served.http.stream("GET", served.url, headers=headers) as response:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        async for chunk in response.aiter_text():
+                            told += chunk
+            return told
+
+        for user, other in (("alice", "bob"), ("bob", "alice")):
+            own = await resumed(user, begun[user][1])
+            assert f'"result":"{user}"' in own.replace(" ", "") and other not in own
+            assert "result" not in await resumed(user, begun[other][1])
 
 
 @WIRES

@@ -113,3 +113,35 @@ def test_a_schema_whose_forms_multiply_is_not_looked_at_for_ever(forms: str) -> 
 def test_as_many_values_as_are_allowed_can_be_checked() -> None:
     lines = [{"sku": "x"}] * 4900
     assert validate_parameters(action(ORDER), {"id": 1, "lines": lines})
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ({"type": "nonsense"}, "$.properties.a.type"),
+        ({"properties": {"b": {"items": {"minLength": -1}}}}, "$.properties.a.properties.b.items.minLength"),
+        ({"$defs": {"c": 7}}, "$.properties.a.$defs.c"),
+        ({"properties": []}, "$.properties.a.properties"),
+        ({"required": "x"}, "$.properties.a.required"),
+        ({"enum": [1, {2}]}, "$.properties.a"),
+        ({"type": "nonsense", "title": "x" * 1000}, "$.properties.a.type"),
+    ],
+)
+def test_a_schema_that_is_none_is_told_with_the_place_the_first_time_and_again(part: object, place: str) -> None:
+    for _ in range(2):
+        with pytest.raises(TypeError) as told:
+            check_declaration(JsonSchema({"type": "object", "properties": {"fine": {}, "a": part}}))
+        assert str(told.value) == f"the JSON Schema is not valid at {place}"
+
+
+def test_many_tools_with_the_same_parts_are_looked_at_in_a_short_time() -> None:
+    parts = {f"p{number}": {"type": "string", "description": "d" * 100} for number in range(150)}
+    started = time.process_time()
+    for number in range(200):
+        schema = {
+            "type": "object",
+            "properties": {"body": {"$ref": "#/$defs/b"}},
+            "$defs": {"b": {"properties": parts}},
+        }
+        check_declaration(JsonSchema({**schema, "title": str(number)}))
+    assert time.process_time() - started < 5

@@ -342,6 +342,23 @@ async def test_a_subscription_tells_of_what_one_may_read_and_ends_with_the_serve
         await stopping
 
 
+async def test_a_subscription_ends_when_its_session_is_revoked_and_others_go_on(serve: Serve) -> None:
+    async with serve(prepare=furnish) as shop:
+        tokens = [shop.token("alice", claims={"sid": sid}) for sid in ("s1", "s2")]
+        async with shop.client(tokens[0]) as first, shop.client(tokens[1]) as second:
+            async with (
+                first.listen(resource_subscriptions=["orders://mine"]) as ending,
+                second.listen(resource_subscriptions=["orders://mine"]) as going_on,
+            ):
+                shop.server.core_context.authenticator.revoke(session="s1")
+                async with asyncio.timeout(10):
+                    assert [event async for event in ending] == []
+                await shop.server.resource_updated("orders://mine")
+                async for event in going_on:
+                    assert event == ResourceUpdated("orders://mine")
+                    break
+
+
 async def test_a_subscription_needs_the_scopes_of_all_it_is_about(shop: Stage, sink: MemorySink) -> None:
     params = {"notifications": {"resourceSubscriptions": ["orders://mine", "orders://scoped"]}}
     response = await shop.post(shop.token(), "subscriptions/listen", params)

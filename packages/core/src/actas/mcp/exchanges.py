@@ -1,7 +1,6 @@
 """All token exchanges of one configuration: one cache, one client, an exchanger for each module that has one."""
 
 import asyncio
-import contextlib
 from collections import Counter
 from dataclasses import asdict
 
@@ -37,7 +36,6 @@ class Exchanges:
         # Not the one that keys are fetched with: a slow token endpoint must not take its connections.
         self._http = HttpClient(auth.http)
         self._exchangers: dict[str, Exchanger] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._dropping: set[asyncio.Task[None]] = set()
 
     def source(self, module: ConfiguredModule) -> Exchanger | None:
@@ -57,8 +55,7 @@ class Exchanges:
         return made
 
     def open(self) -> None:
-        """From now on, what is revoked is forgotten. To be called in the event loop that serves."""
-        self._loop = asyncio.get_running_loop()
+        """Be counted from now on."""
         exchange_meters.watch(self)
 
     @property
@@ -79,15 +76,10 @@ class Exchanges:
         return [(module, exchanger.provider_left_alone) for module, exchanger in self._exchangers.items()]
 
     def forget(self, revoked: list[Revocation]) -> None:
-        """Forget what was obtained for ``revoked``, before long. May be called from any thread.
+        """Forget what was obtained for ``revoked``, in a shared store before long.
 
         The door lets none of them in any more, whatever is kept here: this is tidying up, and waits for nothing.
         """
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it what was kept
-                self._loop.call_soon_threadsafe(self._forget, revoked)
-
-    def _forget(self, revoked: list[Revocation]) -> None:
         names = self._vault.forget(revoked)
         if self._shared is not None and names:
             task = asyncio.create_task(_drop(self._shared, names))
@@ -96,7 +88,6 @@ class Exchanges:
 
     async def aclose(self) -> None:
         """End what is under way, and forget everything. May be called twice."""
-        self._loop = None
         exchange_meters.forget(self)
         for exchanger in self._exchangers.values():
             await exchanger.aclose()

@@ -21,6 +21,7 @@ from actas.mcp.answer import Answer
 from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.caller import enter
 from actas.mcp.door import Door
+from actas.mcp.own_events import OwnEvents
 from actas.mcp.policy import Policy
 from actas.mcp.policy_guard import PolicyGuard
 from actas.mcp.settings import Settings
@@ -48,7 +49,7 @@ class ProtectedServer:
             for the server's own tools: ``current_pipeline(ctx).delegate(current_session(ctx), …)``.
         policy: who may use what.
         json_response, stateless: as ``MCPServer.streamable_http_app`` has them.
-        event_store: to resume streams from, likewise.
+        event_store: to resume streams from, likewise; each user's are kept apart in it.
         audit_sink: where the minutes go, in place of what the configuration says.
 
     Raises:
@@ -79,7 +80,7 @@ class ProtectedServer:
             streamable_http_path=settings.path,
             json_response=json_response,
             stateless_http=stateless,
-            event_store=event_store,
+            event_store=None if event_store is None else OwnEvents(event_store, _caller.get),
             max_request_body_size=settings.max_body_bytes,
             transport_security=TransportSecuritySettings(
                 allowed_hosts=assembly.allowed_hosts(settings, resource), allowed_origins=settings.allowed_origins

@@ -42,9 +42,11 @@ from actas.mcp.peer import Peers
 from actas.mcp.running import RunningCalls
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
+from actas.mcp.subscriptions import end_streams
 from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker
+from actas.oauth.denylist import Revocation
 from actas.oauth.dpop import ProofVerifier
 from actas.oauth.publication import PassedOn
 from actas.oauth.replay import MemoryReplayStore, ReplayStore
@@ -100,6 +102,7 @@ class Site:
             timeout=made.settings.mcp.tool_timeout,
             authority=Authority(auth.permissions, assembly.authorizers(made)),
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._http = HttpClient(auth.http)
         self._store = assembly.shared_store(made.settings.shared)
         self._exchanges = Exchanges(auth, self._store)
@@ -110,7 +113,7 @@ class Site:
             cache_size=auth.token_cache_entries,
             cache_ttl=auth.token_cache_seconds,
             revocation=auth.revocation,
-            on_revoked=self._exchanges.forget,
+            on_revoked=self._heed_soon,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
         self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
@@ -269,6 +272,7 @@ class Site:
     async def _keep(self, opened: "asyncio.Future[None]") -> None:
         """From the start to the end in one task: the SDK's task group must be left where it was entered."""
         try:
+            self._loop = asyncio.get_running_loop()
             self._exchanges.open()
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
@@ -278,6 +282,16 @@ class Site:
                 await self._leave.wait()
         finally:
             await self._release()
+
+    def _heed_soon(self, revoked: list[Revocation]) -> None:
+        """``revoked`` is refused already; what goes on beside requests ends too. May be called in any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all with it
+                self._loop.call_soon_threadsafe(self._heed, revoked)
+
+    def _heed(self, revoked: list[Revocation]) -> None:
+        self._exchanges.forget(revoked)
+        end_streams(self.context.authenticator.denies)
 
     async def retire(self) -> None:
         """:meth:`finish`, then :meth:`close`."""

@@ -191,6 +191,10 @@ class Authenticator:
             self._denied.add(entry, self._clock())
         self._on_revoked(entries)
 
+    def denies(self, session: Session) -> bool:
+        """Whether the token of ``session``, which was let in before, would be refused now as revoked."""
+        return self._refusal(session, self._clock()) is not None
+
     async def _admit(self, token: str, encoded: bytes) -> Session:
         verified = await self._verified(encoded)
         provider, now = verified.provider, self._clock()

@@ -198,7 +198,7 @@ class RevocationFile:
     Args:
         path: the file.
         clock: seconds since the epoch.
-        tell: is told what is revoked newly, in that thread.
+        tell: is told what is revoked newly, in that thread; nothing in particular where nobody is let in any more.
 
     Raises:
         ConfigurationError: the file cannot be read, or its folder is not there. There need be no file yet.
@@ -260,5 +260,6 @@ class RevocationFile:
     def _give_up(self, why: str) -> None:
         if self.denied is not None:
             _log.error("the file of revocations cannot be relied on, nobody is let in: %s", why)
+            self.denied = None
+            self._tell([])
         self._signature = ()
-        self.denied = None
