@@ -142,6 +142,19 @@ async def test_many_at_once_are_each_who_their_token_says(call: Call, provider: 
     assert sorted(JUDGED) == sorted([tokens[user].token.reveal() for user in USERS] * 5)
 
 
+async def test_a_connection_serves_only_whom_its_token_was_for_though_another_has_the_same_role(
+    call: Call, provider: IdentityProvider
+) -> None:
+    good = credential(provider.issue("alice", audience=DATABASE))
+    await asyncio.gather(*(call("alice", good, "SELECT count(*) FROM generate_series(1, 50000)") for _ in range(5)))
+    for _ in range(6):
+        with pytest.raises(CredentialRejected):
+            await call("alice", credential("rubbish", subject="somebody else"))
+    JUDGED.clear()
+    assert (await call("alice", replace(good, subject="another spelling"))).receipt.identity == "alice"
+    assert len(JUDGED) == 1
+
+
 async def test_without_a_token_or_with_one_that_is_bound_to_a_key_nobody_is_asked(call: Call) -> None:
     with pytest.raises(PrincipalUnavailable, match=r".*") as refused:
         await call("alice", None)

@@ -33,6 +33,8 @@ class Link:
     """One connection and whose it is."""
 
     user: str
+    subject: str | None
+    """Whom the token was for that opened it, where one did: nobody else's calls go over it, whoever has the role too."""
     connection: AsyncConnection
     wire: Wire
     opened: float
@@ -61,6 +63,10 @@ class Link:
                     end.shutdown(socket.SHUT_WR)
                     while await asyncio.get_running_loop().sock_recv(end, 65536):
                         pass
+
+
+def _subject(credential: Credential | None) -> str | None:
+    return None if credential is None else credential.subject
 
 
 def _readable(fd: int) -> bool:
@@ -139,7 +145,7 @@ class ConnectionPool:
         until = time.monotonic() + min(seconds, self._settings.wait_seconds)
         first = True
         while not self._closed:
-            if link := self._kept(user):
+            if link := self._kept(user, credential):
                 return link
             if self._make_room(user):
                 return await self._open(user, credential)
@@ -147,9 +153,10 @@ class ConnectionPool:
             first = False
         raise DownstreamUnavailable(detail="the pool is closed")
 
-    def _kept(self, user: str) -> Link | None:
+    def _kept(self, user: str, credential: Credential | None) -> Link | None:
         """The user's connection that was used last, if it still is good."""
-        for link in reversed([link for link in self._idle if link.user == user]):
+        subject = _subject(credential)
+        for link in reversed([link for link in self._idle if (link.user, link.subject) == (user, subject)]):
             if not link.stale(time.monotonic(), self._settings.lifetime_seconds):
                 del self._idle[link]
                 return link
@@ -159,7 +166,10 @@ class ConnectionPool:
     def _make_room(self, user: str) -> bool:
         """Whether the user may open one more, if need be instead of somebody's least recently used one."""
         if self._count[user] >= self._settings.per_user:
-            return False
+            another = next((link for link in self._idle if link.user == user), None)
+            if another is None:
+                return False
+            self._retire(another)  # the same role by another subject's token
         if self.open >= self._settings.total and self._idle:
             self._retire(next(iter(self._idle)))
         return self.open < self._settings.total
@@ -172,7 +182,7 @@ class ConnectionPool:
             self._forget(user)
             raise
         now = time.monotonic()
-        return Link(user, connection, Wire(connection), now, now)
+        return Link(user, _subject(credential), connection, Wire(connection), now, now)
 
     async def _wait(self, user: str, until: float, *, first: bool) -> None:
         own = sum(waiter.user == user for waiter in self._waiters)
