@@ -34,7 +34,7 @@ class Link:
 
     user: str
     subject: str | None
-    """Whom the token was for that opened it, where one did: nobody else's calls go over it, whoever has the role too."""
+    """Whom the token was for that opened it, where one did: nobody else's calls go over it, whoever has the role."""
     connection: AsyncConnection
     wire: Wire
     opened: float
