@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -11,8 +12,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from actas.core import MemorySink, Outcome
+from actas.core import Actor, MemorySink, Outcome, Session
 from actas.mcp import attendance, handlers
+from actas.mcp.running import RunningCalls
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, WIRES, Serve, Stage, Toy, request
@@ -231,6 +233,26 @@ async def test_nobody_cancels_a_call_of_anybody_elses_and_only_the_very_one(
         for each in (task, second):
             assert (await each).json()["result"]["structuredContent"] == {"result": "done"}
         await cancel(stage, idp.issue("alice"), 7)  # it is over: nothing happens
+
+
+def test_another_client_and_whoever_acts_for_the_user_are_somebody_else() -> None:
+    mine = Session(issuer="i", subject="alice", username="alice", provider="p", client_id="app")
+    others = [
+        replace(mine, issuer="j"),
+        replace(mine, subject="bob"),
+        replace(mine, client_id="other"),
+        replace(mine, client_id=None),
+        replace(mine, actors=(Actor(subject="agent"),)),
+    ]
+    calls, taken = RunningCalls(), list[str]()
+    with calls.listed(mine, 1, lambda: taken.append("back")):
+        for other in others:
+            calls.take_back(other, 1)
+        assert taken == []
+        calls.take_back(replace(mine, session_id="another token of hers"), 1)
+        assert taken == ["back"]
+    calls.take_back(mine, 1)
+    assert taken == ["back"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

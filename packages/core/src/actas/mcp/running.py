@@ -1,7 +1,8 @@
 """The calls that run, so that whoever made one can take it back with another request.
 
-There are no sessions here: what belongs together is found by who calls. Nobody's calls are within anybody else's reach,
-and where one caller has two of the same id, from two clients, neither is touched: it could be the wrong one.
+There are no sessions here: what belongs together is found by who calls, through which client, and who acts for him.
+Nobody's calls are within anybody else's reach. Where one caller has two of the same id, neither is touched: it could be
+the wrong one.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from actas.core import Session
+from actas.core.models import Actor
 
-_Key = tuple[str, str, str | None, str, str | int]
+_Key = tuple[str, str, str | None, tuple[Actor, ...], str, str | int]
 
 
 PATIENCE = 0.05
@@ -62,4 +64,5 @@ class RunningCalls:
 
 def _key(session: Session, request_id: str | int) -> _Key:
     # 1 and "1" are two ids (JSON-RPC 2.0), and True would be 1.
-    return session.issuer, session.subject, session.client_id, type(request_id).__name__, request_id
+    kind = type(request_id).__name__
+    return session.issuer, session.subject, session.client_id, session.actors, kind, request_id
