@@ -17,6 +17,8 @@ from actas.core import MemorySink, Secret
 from actas.core.errors import ConfigurationError, CredentialRejected, PrincipalUnavailable
 from actas.core.models import Credential, DelegationCall, DelegationResult
 from actas.delegation.sql.actions import Query
+from actas.delegation.sql.connector import Connector
+from actas.delegation.sql.identities.oauth import OAuth
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import SqlSettings
 from actas.mcp import MCPOAuthServer
@@ -182,6 +184,11 @@ def test_other_connections_of_this_process_are_left_alone(server: OAuthPostgres)
 def test_what_does_not_fit_is_refused(settings: SqlSettings, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         SqlDelegation(replace(settings, **changes))
+
+
+def test_there_is_no_way_by_token_without_an_issuer(settings: SqlSettings) -> None:
+    with pytest.raises(ConfigurationError, match="oauth_issuer: missing"):
+        OAuth(replace(settings, oauth_issuer=None), Connector(settings))
 
 
 async def test_the_whole_road_exchanges_the_token_and_tries_anew_where_the_server_took_it_for_revoked(

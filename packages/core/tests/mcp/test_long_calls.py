@@ -12,7 +12,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from actas.core import Actor, MemorySink, Outcome, Session
+from actas.core import Actor, DelegationCall, InsufficientScope, MemorySink, Outcome, Session
 from actas.mcp import attendance, handlers
 from actas.mcp.running import RunningCalls
 from actas.testing.idp import IdentityProvider
@@ -144,14 +144,38 @@ async def stage_post(stage: Stage, token: str, headers: dict[str, str], body: by
 @WIRES
 @WAYS
 async def test_what_ends_soon_is_plain_json_and_a_step_up_an_http_403(
-    serve: Serve, idp: IdentityProvider, version: str, way: str
+    serve: Serve, idp: IdentityProvider, version: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attendance, "FIRST_BEAT", 60.0)  # however busy this machine is
     async with serve() as stage:
         for tool, status in (("toy-data", 200), ("toy-write", 403)):
             headers, body = asked(tool, version, way, progress=0)
             answer = await stage_post(stage, idp.issue("alice"), headers, body)
             assert answer.status_code == status
             assert answer.headers["content-type"].startswith("application/json")
+
+
+@WIRES
+@WAYS
+async def test_a_step_up_that_comes_when_events_have_gone_out_is_the_last_of_them(
+    serve: Serve, toy: Toy, idp: IdentityProvider, version: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(call: DelegationCall) -> object:
+        await toy.release.wait()
+        raise InsufficientScope(frozenset({"toy.extra"}))
+
+    monkeypatch.setattr(toy, "_data", late)
+    async with serve() as stage:
+        headers, body = asked("toy-slow", version, way, progress=3)
+        async with calling(stage, idp.issue("alice"), headers, body) as response:
+            text = ""
+            async for part in response.aiter_text():
+                text += part
+                toy.release.set()
+        told, *_, answer = events(text)
+        assert (response.status_code, told["method"]) == (200, "notifications/progress")
+        assert "insufficient_scope" in json.dumps(answer)
+        assert answer["id"] == 1
 
 
 @WAYS
