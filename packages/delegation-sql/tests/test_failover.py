@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from sql_gateway import READ, WRITE, Gateway, gateway_to, settings_for
+from sql_ways import Way
 
 from actas.cli.demo_client import Visitor
 from actas.core import MemorySink
 from actas.core.errors import ActasError, ConfigurationError, DownstreamUnavailable
-from actas.delegation.sql.failures import LoginRefused
+from actas.delegation.sql.failures import DatabaseRefused, LoginRefused
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.servers import Server, parsed
 from actas.delegation.sql.settings import PoolSettings, ServiceSettings, SqlSettings
@@ -141,6 +142,24 @@ async def test_readers_may_be_served_by_a_standby_as_themselves_and_writers_neve
             [False, "new"]
         ]
         assert await gateway.value(WHERE, "alice", READ) is True
+
+
+async def test_every_identity_that_can_reads_from_a_standby_as_the_user(way: Way) -> None:
+    if way.settings.identity in ("pooled_login", "ephemeral_role"):
+        return  # these are refused: see above
+    with StandbyPostgres(way.server) as standby:
+        settings = way.settings
+        if settings.unix_socket:
+            host = f"{settings.host},{standby.socket_folder}"
+        else:
+            host = f"localhost:{settings.port},localhost:{standby.port}"
+        settings = replace(settings, host=host, reads="standby", allowed_functions=["pg_is_in_recovery"])
+        async with gateway_to(settings) as gateway:
+            for user in USERS:
+                found = await gateway.rows("SELECT DISTINCT pg_is_in_recovery(), current_user, owner FROM notes", user)
+                assert found == [[True, user, user]]
+            with pytest.raises(DatabaseRefused):
+                await gateway.query("SELECT * FROM bobs", "alice")
 
 
 async def test_without_a_standby_readers_go_to_the_primary_and_back_when_it_is_there(
