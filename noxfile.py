@@ -35,8 +35,8 @@ DECIDING = (
         f"packages/core/src/actas/mcp/{name}.py"
         for name in (
             "caller", "challenge", "credentials", "entrance", "existing_server", "for_fastmcp", "forwarded", "guard",
-            "peer", "policy", "policy_guard", "prompt_guard", "requirement", "resource_guard", "ruling",
-            "subscriptions", "throttle", "visibility",
+            "patterns", "peer", "policy", "policy_guard", "prompt_guard", "requirement", "resource_guard", "ruling",
+            "running", "subscriptions", "throttle", "visibility",
         )
     ),
     *(

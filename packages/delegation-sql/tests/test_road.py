@@ -1,5 +1,6 @@
 """The whole road: a signed token over HTTP, an unmodified MCP client, a real PostgreSQL. Both wires, both servers."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import httpx2
+import psycopg
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -195,3 +197,33 @@ async def test_no_token_and_no_driver_text_is_in_anything_that_anybody_reads(
     everything = answer.text + caplog.text + "".join(repr(event) for event in road.minutes.entries())
     assert token not in everything
     assert token.rsplit(".", 1)[1] not in everything
+
+
+async def test_a_long_statement_is_reported_and_ends_on_the_server_with_its_caller(
+    road: Road, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.mcp.attendance.FIRST_BEAT", 0.1)
+    monkeypatch.setattr("actas.mcp.attendance.BEAT_SECONDS", 0.1)
+    heard = asyncio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    def running() -> int:
+        found = admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS given_up%'"
+            " AND pid <> pg_backend_pid()"
+        ).fetchone()
+        assert found
+        return found[0]
+
+    sql = {"sql": "SELECT count(*) AS given_up FROM generate_series(1, 100000000000)"}
+    async with road.client() as client:
+        task = asyncio.create_task(client.call_tool("sql-delegate", sql, progress_callback=hear))
+        async with asyncio.timeout(10):
+            await heard.wait()
+            assert running() == 1
+            task.cancel()
+            while running() or not road.minutes.entries(outcome=Outcome.CANCELLED):  # noqa: ASYNC110 -- nobody is told
+                await asyncio.sleep(0.02)
+        assert (await client.call_tool("sql-delegate", {"sql": "SELECT 1"})).structured_content

@@ -25,11 +25,12 @@ from actas.delegation.sql.connections import ConnectionPool
 from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.gate import Gate
-from actas.delegation.sql.identities import identity_of
+from actas.delegation.sql.identities import Identity, identity_of
 from actas.delegation.sql.levels import Level, Levels
 from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
+from actas.delegation.sql.servers import Wanted
 from actas.delegation.sql.settings import SqlSettings, check
 from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
@@ -58,8 +59,12 @@ class SqlDelegation:
         self._gate = Gate(settings.allowed_functions, settings.allowed_types, settings.allowed_operators)
         self._connector = Connector(settings)
         self._identity = identity_of(settings, self._connector)
-        self._signer = ClaimSigner(settings.signed_claims) if settings.signed_claims else None
         self._pool = ConnectionPool(settings.pool, self._identity.connect)
+        self._readers_way = self._way = (self._identity, self._pool)
+        if settings.reads == "standby":
+            identity = identity_of(settings, Connector(settings, wanted=Wanted.STANDBY))
+            self._readers_way = (identity, ConnectionPool(settings.pool, identity.connect))
+        self._signer = ClaimSigner(settings.signed_claims) if settings.signed_claims else None
 
     @property
     def actions(self) -> Sequence[Action]:
@@ -74,29 +79,38 @@ class SqlDelegation:
         Raises:
             ConfigurationError: the database is not set up for it; with the statements that do it.
         """
-        await self._identity.check()
+        for identity, _ in self._ways():
+            await identity.check()
 
     def principal(self, session: Session) -> str:
         """The session's login role. See :class:`~.principals.Principals`."""
         return self._principals.of(session)
 
     async def health_check(self) -> Health:
-        """Ask the server whether it takes connections. Logs in as nobody; 4 s at most."""
-        if await self._connector.probe.answers():
+        """Ask the servers whether they take connections. Logs in as nobody; 4 s at most."""
+        there, of = await self._connector.answering()
+        if there == of:
             return Health(healthy=True)
+        if there:
+            return Health(healthy=True, message=f"{there} of the database's {of} servers answer.")
         return Health(healthy=False, message="The database does not answer.")
 
     async def destroy(self) -> None:
         """Close all connections; what runs is cancelled by its own caller."""
-        await self._pool.close()
-        await self._identity.close()
+        for identity, pool in self._ways():
+            await pool.close()
+            await identity.close()
+
+    def _ways(self) -> list[tuple[Identity, ConnectionPool]]:
+        return [self._way] if self._readers_way is self._way else [self._way, self._readers_way]
 
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         """Run the call as ``principal(call.session)``.
 
         Raises:
             StatementRefused, InvalidParameters: before anything was sent.
-            LoginRefused, PrincipalUnavailable, PoolExhausted, DownstreamUnavailable: nobody was logged in.
+            LoginRefused, CredentialRejected, PrincipalUnavailable, PoolExhausted, DownstreamUnavailable: nobody was
+                logged in.
             IdentityMismatch: the session was somebody else's; nothing ran.
             DatabaseRefused, StatementFailed, LimitExceeded, DelegationTimeout: the database said no, or was told to
                 stop; nothing was changed.
@@ -157,12 +171,15 @@ class SqlDelegation:
 
     async def _on_own_connection(self, principal: str, call: DelegationCall, statement: Statement) -> Answer:
         seconds = call.remaining(time.monotonic())
+        # Who may write sees what was written: a standby is a moment behind.
+        may_write = self._levels.of(call.session) is not Level.SQL_READ
+        identity, pool = self._way if may_write else self._readers_way
         try:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
-            async with asyncio.timeout(seconds), self._pool.lend(principal, seconds) as link:
+            async with asyncio.timeout(seconds), pool.lend(principal, seconds, call.credential) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
                 bounds = Bounds(self._limits.bytes, left, self._limits.seconds)
-                frame = self._identity.frame(principal, link.connection)
+                frame = identity.frame(principal, link.connection)
                 if self._signer is not None:
                     frame = replace(frame, settings=(*frame.settings, self._signer.command(call.session, principal)))
                 return await run_as(link.wire, frame, statement, bounds)

@@ -32,6 +32,8 @@ _SLACK_BYTES = 1_000_000
 _PLAN_OUTDATED = frozenset({"0A000", "26000", "42P05"})
 """What a kept statement fails with, before anything ran, where the tables changed or somebody took it away."""
 _NOT_THE_PRINCIPAL = frozenset({"22023", "42501", "42704"})
+_STOPPING = "57P"
+"""The server is stopping: what it was about to do at that moment, it may have done."""
 _NEAR_SECONDS = 1.0
 _OUR_PATH = b"SET LOCAL search_path = pg_catalog, pg_temp"
 _NOT_AS_ASKED = "the session is not the principal's"
@@ -240,6 +242,10 @@ class _Flight:
             result = await self._expect(_Ok.COMMAND_OK)
         except Error as error:
             raise DownstreamUnavailable(_OUTCOME_UNKNOWN, detail=type(error).__name__) from None
+        except _Failed as failed:
+            if (_sqlstate(failed.result) or "").startswith(_STOPPING):
+                raise DownstreamUnavailable(_OUTCOME_UNKNOWN, detail=_private(failed.result)) from None
+            raise
         if result.command_status != command:
             raise self._odd(detail=f"{command.decode()} was answered with another command's status")
         await self._expect_sync()
