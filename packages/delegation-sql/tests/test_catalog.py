@@ -22,6 +22,7 @@ async def test_only_tables_that_the_user_may_use_are_listed(gateway: Gateway) ->
         "schema": "public",
         "name": "notes",
         "kind": "table",
+        "estimated_rows": None,
         "comment": "What people write down",
     }
     assert result.receipt.identity == "alice"
@@ -51,6 +52,7 @@ async def test_a_tables_details_are_complete(gateway: Gateway) -> None:
         "type": "text",
         "nullable": True,
         "default": None,
+        "generated": None,
         "comment": "The text",
     }
     assert {"name": "notes_pkey", "kind": "primary key", "definition": "PRIMARY KEY (id)"} in details["constraints"]

@@ -92,7 +92,9 @@ def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
             position = len(statement) if end < 0 else end + len(dollars)
         elif found["number"]:
             where = place(statement, found.start())
-            raise InvalidParameters(f"sql: write %(name)s instead of a ${where}, and give the value in params.")
+            raise InvalidParameters(
+                f"sql: write placeholders as %(name)s, not as $1{where}, and give the values in params."
+            )
         elif name := found["name"]:
             number = numbers.setdefault(name, len(numbers) + 1)
             parts += statement[done : found.start()], f"${number}".ljust(len(found[0]))
