@@ -7,10 +7,9 @@ import asyncio
 import base64
 import ipaddress
 import json
-import math
 from decimal import Decimal
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sql_gateway import Gateway, gateway_to
 
@@ -29,7 +28,9 @@ _DECIMALS = st.one_of(
 _ENDLESS = st.sampled_from(["infinity", "-infinity"])
 _DATES = st.one_of(
     st.dates().map(str),
-    st.dates().map(lambda day: f"{day} BC" if not (day.month == 2 and day.day == 29) else f"{day.year:04}-03-01 BC"),
+    st.tuples(st.integers(1, 4712), st.integers(1, 12), st.integers(1, 28)).map(
+        lambda day: "{:04}-{:02}-{:02} BC".format(*day)
+    ),
     st.sampled_from(["5874897-12-31", "4713-01-01 BC"]),
     _ENDLESS,
 )
@@ -132,7 +133,13 @@ async def _came_and_went_back(gateway: Gateway, kind: str, sent: object) -> None
     assert await gateway.rows(same, sent=sent, back=came) == [[True, True]], (kind, sent, came)
 
 
-_SETTINGS = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+# What fails names its value: finding a smaller one would take minutes with a server.
+_SETTINGS = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 
 
 @_SETTINGS
@@ -174,9 +181,8 @@ def _equal(sent: object, came: object) -> bool:
         case bool() | None | str():
             return sent is came or sent == came
         case int() | Decimal():
-            if isinstance(came, str):  # its digits, because a double would be another number
-                double = float(sent)
-                return Decimal(came) == sent and (math.isinf(double) or Decimal(double) != sent)
+            if isinstance(came, str):  # its digits, where a double would be another number, or may be one
+                return Decimal(came) == sent and (abs(sent) >= 2**53 or Decimal(float(sent)) != sent)
             return isinstance(came, int | float) and Decimal(repr(came)) == sent
         case list():
             return isinstance(came, list) and len(sent) == len(came) and all(map(_equal, sent, came))

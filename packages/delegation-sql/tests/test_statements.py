@@ -290,7 +290,8 @@ async def test_a_query_used_again_survives_a_change_of_its_table(gateway: Gatewa
     admin.execute("GRANT SELECT ON own.changing TO alice")
     try:
         for _ in range(4):
-            assert (await gateway.query("SELECT * FROM own.changing"))["columns"] == [{"name": "a", "type": "int4"}]
+            columns = (await gateway.query("SELECT * FROM own.changing"))["columns"]
+            assert columns == [{"name": "a", "type": "int4", "nullable": True}]
         admin.execute("ALTER TABLE own.changing ADD COLUMN b text")
         assert len((await gateway.query("SELECT * FROM own.changing"))["columns"]) == 2
     finally:

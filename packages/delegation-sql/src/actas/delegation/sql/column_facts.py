@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from actas.core.errors import ActasError
-from actas.delegation.sql.results import Column, Page, array_of, fitted, read_as_array
+from actas.delegation.sql.json_values import array_of, read_as_array
+from actas.delegation.sql.results import Column, Page, fitted
 
 _SECONDS = 60.0
 _MOST_FACTS = 4096

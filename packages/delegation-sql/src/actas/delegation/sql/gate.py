@@ -148,7 +148,8 @@ class _Walk:
         self._level = level
         self._names = names
         self.needs = Level.SQL_READ
-        self.kind, self.node = kind, root
+        self.kind: str = kind
+        self.node: Node = root
         self.calls_allowed_functions = False
         self.may_bring_nulls = False
 

@@ -73,10 +73,8 @@ def _characters(statement: str, byte: int) -> int:
 
 def _below(node: Node) -> Iterator[Node]:
     for value in node.values():
-        items: list[object] = value if isinstance(value, list) else [value]
-        for item in items:
-            if isinstance(item, dict):
-                yield item
+        items: list[Any] = value if value.__class__ is list else [value]  # Any: the parser's JSON
+        yield from (item for item in items if isinstance(item, dict))
 
 
 def _locations(node: Node) -> Iterator[int]:
