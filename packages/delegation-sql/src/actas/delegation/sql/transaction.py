@@ -290,7 +290,7 @@ class _Flight:
         """The error, with the place in the statement as the caller wrote it."""
         if not self.at_statement:
             return DownstreamUnavailable(detail=_private(result))
-        found = result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
+        found = None if self._statement.our_own else result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
         where = place(self._statement.text, int(found) - 1 if found else None)
         return from_sqlstate(_sqlstate(result), where, _private(result))
 
