@@ -1,12 +1,14 @@
 """What arrives of types that are the database's own, and what is said about the columns of results."""
 
+import asyncio
+import re
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from sql_gateway import ADMIN, WRITE, Gateway, gateway_to
 
-from actas.delegation.sql.settings import LimitSettings, SqlSettings
+from actas.delegation.sql.settings import LimitSettings, PoolSettings, SqlSettings
 
 pytestmark = pytest.mark.anyio
 Admin = psycopg.Connection
@@ -68,7 +70,9 @@ async def test_what_a_write_returns_has_its_types_too(gateway: Gateway, types: A
     }
 
 
-async def test_a_column_is_said_to_be_nullable_only_where_that_is_known(gateway: Gateway, types: Admin) -> None:
+async def test_a_column_is_said_to_be_nullable_only_where_that_is_known(
+    gateway: Gateway, settings: SqlSettings, types: Admin
+) -> None:
     async def said(sql: str) -> list[object]:
         return [column.get("nullable") for column in (await gateway.query(sql))["columns"]]
 
@@ -78,6 +82,13 @@ async def test_a_column_is_said_to_be_nullable_only_where_that_is_known(gateway:
     assert await said("SELECT s.id FROM notes n JOIN (SELECT t.id FROM notes LEFT JOIN kinds.things t USING (id)) s ON true") == [None]  # fmt: skip  # noqa: E501 -- one statement
     assert await said("SELECT id FROM kinds.things GROUP BY ROLLUP (id)") == [None]
     assert await said("SELECT id FROM kinds.things UNION SELECT NULL") == [None]
+    types.execute(
+        "CREATE VIEW kinds.seen AS SELECT id FROM kinds.things; CREATE TABLE kinds.child () INHERITS (kinds.things); "
+        "GRANT SELECT ON kinds.seen, kinds.child TO alice"
+    )
+    async with gateway_to(settings) as fresh:
+        data = await fresh.query("SELECT s.id, t.id, c.id FROM kinds.seen s, kinds.things t, kinds.child c")
+        assert [column.get("nullable") for column in data["columns"]] == [None, None, False]
 
 
 async def test_a_table_that_was_changed_through_us_is_asked_for_anew(gateway: Gateway) -> None:
@@ -101,3 +112,29 @@ async def test_rows_that_become_longer_as_lists_stay_within_the_limit(settings: 
         assert data["rows"][0] == [["red"] * 50]
         assert (data["truncated"], data["row_count"]) == (True, 62)
         assert "cut at 22000 bytes" in data["notice"]
+
+
+async def test_an_answer_does_not_wait_for_what_the_catalogue_says(
+    gateway: Gateway, types: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = gateway.module._on_own_connection
+
+    async def stuck(principal, call, statement):
+        if statement.our_own:
+            await asyncio.sleep(60)
+        return await run(principal, call, statement)
+
+    monkeypatch.setattr(gateway.module, "_on_own_connection", stuck)
+    data = await gateway.query("SELECT id, colour FROM kinds.things")
+    assert data["rows"] == [[1, "red"]]
+    assert re.fullmatch(r"oid \d+", data["columns"][1].pop("type"))
+    assert data["columns"] == [{"name": "id", "type": "int4"}, {"name": "colour"}]
+
+
+async def test_a_result_that_was_cut_has_its_types_where_the_pool_has_no_other_place(
+    settings: SqlSettings, types: Admin
+) -> None:
+    narrow = {"pool": PoolSettings(total=1, per_user=1), "limits": LimitSettings(rows=1)}
+    async with gateway_to(settings, allowed_types=["kinds.colour"], **narrow) as gateway:
+        data = await gateway.query("SELECT 'red'::kinds.colour AS c FROM generate_series(1, 5000)")
+        assert (data["rows"], data["columns"]) == ([["red"]], [{"name": "c", "type": "kinds.colour"}])

@@ -20,7 +20,7 @@ def _visible(table: str, schema: str) -> str:
 def _columns_visible(table: str, key: str) -> str:
     return f"""NOT EXISTS (
         SELECT FROM pg_catalog.unnest({key}) s (number)
-        WHERE pg_catalog.has_column_privilege({table}, s.number, {_MAY_SEE}) IS NOT TRUE)"""
+        WHERE s.number <> 0 AND pg_catalog.has_column_privilege({table}, s.number, {_MAY_SEE}) IS NOT TRUE)"""
 
 
 def _columns_of(table: str, key: str) -> str:
@@ -92,7 +92,8 @@ WITH t AS (
 ), k AS (
     SELECT k.*
     FROM t JOIN pg_catalog.pg_constraint k ON k.conrelid = t.oid
-    WHERE k.contype <> 'n' AND {_columns_visible("k.conrelid", "k.conkey")} AND (k.contype <> 'c' OR {_WHOLE})
+    WHERE k.contype IN ('p', 'u', 'c', 'x') AND {_columns_visible("k.conrelid", "k.conkey")}
+        AND (k.contype IN ('p', 'u') OR {_WHOLE})
 ), f AS (
     SELECT k.*, c.relname, n.nspname
     FROM t JOIN pg_catalog.pg_constraint k ON k.confrelid = t.oid OR k.conrelid = t.oid
@@ -118,9 +119,9 @@ SELECT t.nspname AS schema, t.relname AS name, t.kind, {_cut("pg_catalog.obj_des
     (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
         'name', k.conname,
         'kind', CASE k.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'c' THEN 'check'
-            ELSE 'other' END,
+            ELSE 'exclusion' END,
         'definition', {_cut("pg_catalog.pg_get_constraintdef(k.oid)", 500)}) ORDER BY k.conname)
-     FROM (SELECT k.* FROM k WHERE k.contype <> 'f' ORDER BY k.conname LIMIT {MOST_OTHERS + 1}) k) AS constraints,
+     FROM (SELECT k.* FROM k ORDER BY k.conname LIMIT {MOST_OTHERS + 1}) k) AS constraints,
     (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
         'name', f.conname, 'columns', {_columns_of("f.conrelid", "f.conkey")},
         'schema', f.nspname, 'table', f.relname, 'referenced_columns', {_columns_of("f.confrelid", "f.confkey")})
@@ -153,10 +154,14 @@ FROM pg_catalog.pg_type t LEFT JOIN LATERAL (
     SELECT d.oid AS base, d.typdelim FROM element d WHERE d.typtype <> 'd') e ON true
 WHERE t.oid = ANY (%(types)s::oid[])
 UNION ALL
-SELECT 'column', a.attrelid, a.attnum, '', 0::oid, a.attnotnull AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_constraint k
-    WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated)
+SELECT 'column', a.attrelid, a.attnum, '', 0::oid, CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass THEN
+    a.attnotnull AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_constraint k
+        WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated) END
 FROM ROWS FROM (pg_catalog.unnest(%(tables)s::oid[]), pg_catalog.unnest(%(numbers)s::int2[])) w (attrelid, attnum)
-    JOIN pg_catalog.pg_attribute a USING (attrelid, attnum)
+    JOIN pg_catalog.pg_attribute a USING (attrelid, attnum) JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 """
-"""Parameters: types (OIDs), tables and numbers (OIDs and column numbers, in pairs)."""
+"""Parameters: types (OIDs), tables and numbers (OIDs and column numbers, in pairs).
+
+Whether a column is NOT NULL is known of plain tables alone: a view does not say, and children, partitions and foreign
+tables need not hold to it."""

@@ -32,7 +32,7 @@ class ColumnFacts:
 
     def __init__(self) -> None:
         self._types: dict[int, _Type] = {}
-        self._not_null: dict[tuple[int, int], bool] = {}
+        self._not_null: dict[tuple[int, int], bool | None] = {}
         self._until = 0.0
 
     def forget(self) -> None:
@@ -41,13 +41,18 @@ class ColumnFacts:
         self._not_null.clear()
 
     async def described(
-        self, page: Page, ask: Ask, *, nullable: bool, most_bytes: int
+        self, page: Page, ask: Ask, *, nullable: bool, most_bytes: int, seconds: float
     ) -> tuple[Page, list[dict[str, object]]]:
         """The page, with lists for arrays of types that nobody knew before, and its columns as callers see them.
 
-        ``nullable``: whether what holds for a table's column holds for the result's too.
+        Args:
+            page: what a statement gave.
+            ask: asks the database.
+            nullable: whether what holds for a table's column holds for the result's too.
+            most_bytes: of the page's rows as JSON.
+            seconds: that the call has left: half of them may be used, so that what is there gets through.
         """
-        await self._learn(page.columns, ask, nullable=nullable)
+        await self._learn(page.columns, ask, nullable=nullable, seconds=min(_PATIENCE_SECONDS, seconds / 2))
         described: list[dict[str, object]] = []
         longer = False
         for index, column in enumerate(page.columns):
@@ -61,7 +66,7 @@ class ColumnFacts:
             described.append(shown if not_null is None else {**shown, "nullable": not not_null})
         return fitted(page, most_bytes) if longer else page, described
 
-    async def _learn(self, columns: Sequence[Column], ask: Ask, *, nullable: bool) -> None:
+    async def _learn(self, columns: Sequence[Column], ask: Ask, *, nullable: bool, seconds: float) -> None:
         now = time.monotonic()
         if now > self._until or len(self._types) + len(self._not_null) > _MOST_FACTS:
             self.forget()
@@ -77,7 +82,7 @@ class ColumnFacts:
             "numbers": [number for _, number in origins],
         }
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(seconds):
                 facts = (await ask(wanted)).rows
         except (ActasError, TimeoutError):
             return
@@ -85,4 +90,4 @@ class ColumnFacts:
             if about == "type":
                 self._types[int(str(oid))] = _Type(str(name), array_of(int(str(base))) if flag else None)
             else:
-                self._not_null[int(str(oid)), int(str(number))] = bool(flag)
+                self._not_null[int(str(oid)), int(str(number))] = flag if isinstance(flag, bool) else None

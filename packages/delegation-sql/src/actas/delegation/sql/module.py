@@ -142,7 +142,10 @@ class SqlDelegation:
         # What was cut has cost its connection: another one only for names of types.
         reads = not statement.may_leave_traces
         nullable = reads and not verdict.may_bring_nulls and answer.page.truncated_by is None
-        page, columns = await self._facts.described(answer.page, ask, nullable=nullable, most_bytes=self._limits.bytes)
+        left = call.remaining(time.monotonic())
+        page, columns = await self._facts.described(
+            answer.page, ask, nullable=nullable, most_bytes=self._limits.bytes, seconds=left
+        )
         total = passed + len(page.rows)
         goes_on = reads and page.truncated_by is not None and 0 < len(page.rows) and total <= MOST_ROWS
         cursor = self._cursors.after(total, call.session, principal, query) if goes_on else None
