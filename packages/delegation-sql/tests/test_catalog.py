@@ -29,6 +29,8 @@ CREATE TABLE shop.hidden (id int REFERENCES shop.orders);
 CREATE TABLE shop.half (
     shown int, hidden int REFERENCES shop.orders, CHECK (hidden > 0),
     CONSTRAINT apart EXCLUDE USING gist (int4range(hidden, hidden + 1) WITH &&));
+CREATE TABLE shop.letters (id int, addressee text REFERENCES shop.customers (secret));
+GRANT SELECT ON shop.letters TO app_users;
 CREATE VIEW shop.totals AS SELECT country, sum(total) AS total FROM shop.orders GROUP BY country;
 COMMENT ON VIEW shop.totals IS 'By country';
 INSERT INTO shop.customers SELECT 'DE', g, 'n' FROM generate_series(1, 300) g;
@@ -186,6 +188,10 @@ async def test_keys_over_columns_that_the_user_may_not_see_are_not_shown(gateway
     bobs = (await gateway.call(TableDetails(table="customers", schema="shop"), "bob")).data
     assert "secret" not in json.dumps(bobs)
     assert [key["name"] for key in bobs["referenced_by"]] == ["of_customer"]
+    letters = [
+        (await gateway.call(TableDetails(table="letters", schema="shop"), user)).data for user in ("alice", "bob")
+    ]
+    assert [len(details["foreign_keys"]) for details in letters] == [1, 0]
     half = (await gateway.call(TableDetails(table="half", schema="shop"))).data
     assert ([column["name"] for column in half["columns"]], half["foreign_keys"]) == (["shown"], [])
     assert (half["constraints"], half["indexes"], half["estimated_rows"]) == ([], [], None)

@@ -163,6 +163,7 @@ PLACES = [
     ("ALTER TABLE t OWNER TO bob", Level.ADMIN, "ALTER TABLE … CHANGE OWNER", 1, 24),
     ("\n DROP FUNCTION f()", Level.ADMIN, "DROP of FUNCTION", 2, 2),
     ("SELECT now(), interval '1 day', x::unheard_of", Level.ADMIN, "the type unheard_of", 1, 36),
+    ("\n  CREATE TABLE t (a int) TABLESPACE x", Level.ADMIN, "CREATE with TABLESPACENAME", 2, 3),
     ("INSERT INTO t SELECT 1 FROM pg_temp.u", Level.ADMIN, "a temporary or unlogged table", 1, 29),
 ]
 
