@@ -148,7 +148,8 @@ async def test_keys_are_shown_in_both_directions(gateway: Gateway, shop: Admin) 
     assert {"name": "not_negative", "kind": "check"}.items() <= details["constraints"][0].items()
     customers = (await gateway.call(TableDetails(table="customers", schema="shop"))).data
     assert customers["primary_key"] == ["country", "number"]
-    assert customers["referenced_by"] == [
+    assert [key["table"] for key in customers["referenced_by"]] == ["letters", "orders"]
+    assert customers["referenced_by"][1:] == [
         {
             "name": "of_customer",
             "schema": "shop",
