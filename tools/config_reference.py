@@ -15,6 +15,7 @@ from pathlib import Path
 from actas.core import Secret
 from actas.core.discovery import installed, load
 from actas.mcp.settings import Settings
+from actas.oauth.exchange.settings import ExchangeSettings
 from actas.testing.declarations import dataclasses_in, field_descriptions, field_types, undocumented_fields
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
@@ -46,6 +47,8 @@ def render() -> str:
         ValueError: a field has no docstring.
     """
     parts = [HEAD, *section("", Settings, "The whole file")]
+    exchange = "delegation.modules.NAME.token_exchange"
+    parts += section(exchange, ExchangeSettings, "Token exchange, in the table of a module that works with a token")
     for name in first_party():
         plugins = load([name])
         offer = plugins.offers[name]

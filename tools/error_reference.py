@@ -86,6 +86,15 @@ OPERATOR = {
     "sql_database_refused": "The user's own grants and policies say no.",
     "sql_statement_refused": "The gate: the user's level, `allowed_functions`, `allowed_types`, `allowed_operators`.",
     "sql_busy": "`pool.total`, `pool.per_user`, `pool.waiting`.",
+    "rest_request_refused": "`requests.allow`, `caller_headers`; the audit's `reason` says which rule it was.",
+    "rest_forbidden": "The service's own rules say no to this user; its log has the request id as `X-Request-Id`.",
+    "rest_not_found": "Nothing, unless the service hides what the user should see: its own rules.",
+    "rest_invalid_request": "Where it comes often: does the service still fit its OpenAPI document?",
+    "rest_conflict": "Nothing: the model is told to read again.",
+    "rest_busy": "The service's own limits; `limits.attempts` says how often it is asked again.",
+    "rest_service_failed": "Find the request id (`X-Request-Id`) in the service's log.",
+    "rest_unexpected_answer": "The audit's `reason` says what was odd. `content_types`; a `base_url` that redirects.",
+    "rest_answer_too_large": "`limits.response_bytes`, or `pages` for a list.",
 }
 """What an operator does about a code, where the message does not say it already."""
 

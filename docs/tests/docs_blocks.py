@@ -11,6 +11,7 @@ PAGES = sorted(
 )
 WALKED = {
     "docs/tutorial/first-server.md",
+    "docs/tutorial/rest-as-the-user.md",
     "docs/how-to/write-a-plugin.md",
     "docs/how-to/decide-with-a-policy.md",
     "docs/how-to/why-was-alice-refused.md",

@@ -1,5 +1,6 @@
 """Every example works: Python runs, TOML is a configuration, and commands exist."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -15,7 +16,10 @@ from docs_stage import Place, answers, run_python, serving
 from actas.cli.main import app
 from actas.mcp import MCPOAuthServer
 from actas.mcp.config import parse
+from actas.testing.tokens import generate_key
 
+KEY = json.dumps(generate_key("ES256").as_dict(private=True))
+"""What secrets hold that are private keys."""
 CONFIGURATIONS = [block for block in all_blocks("toml") if not block.walked and block.title != "pyproject.toml"]
 SCRIPTS = [block for block in all_blocks("python") if not block.walked]
 CONSOLES = all_blocks("console")
@@ -68,7 +72,7 @@ async def test_toml_is_a_configuration(block: Block, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     written = tomllib.loads(block.text)
     for name in re.findall(r'"?\$secret"? *= *"([^"]+)"', block.text):
-        monkeypatch.setenv(name, "https://login.example.com/from-a-secret")
+        monkeypatch.setenv(name, KEY if name.endswith("_KEY") else "https://login.example.com/from-a-secret")
     if "trusted_idps" in written.get("auth", {}):
         await MCPOAuthServer(written).release()
     else:
@@ -180,7 +184,7 @@ def _check_install(arguments: list[str]) -> None:
     extras = {project["name"]: set(project.get("optional-dependencies", {})) for project in projects}
     folders = {path.parent.relative_to(ROOT).as_posix(): path for path in ROOT.glob("packages/*/pyproject.toml")}
     for wanted in arguments:
-        if wanted.startswith("-") or wanted in ("nox", "uv", "mcp", "."):
+        if wanted.startswith("-") or wanted in ("fastapi", "nox", "uv", "mcp", "."):
             continue
         name, _, chosen = wanted.rstrip("]").partition("[")
         if name in folders:

@@ -20,9 +20,11 @@ from docs_blocks import WALKED, Block, blocks
 from docs_stage import ENDS_WITHIN, free_port, serving
 
 from actas.testing.idp import DemoUser, IdentityProvider
+from actas.testing.idp_clients import DemoClient
 from actas.testing.postgres import EmbeddedPostgres
 
 TUTORIAL = "docs/tutorial/first-server.md"
+REST = "docs/tutorial/rest-as-the-user.md"
 PLUGIN = "docs/how-to/write-a-plugin.md"
 POLICY = "docs/how-to/decide-with-a-policy.md"
 REFUSED = "docs/how-to/why-was-alice-refused.md"
@@ -39,6 +41,8 @@ class Walk:
         self.env = env
         self.instead = instead
         self.servers = ExitStack()
+        self.own_servers: dict[str, int] = {}
+        """Commands, besides `actas run`, that serve, and their ports."""
         self.printed: dict[str, str] = {}
         """What each command printed."""
 
@@ -69,6 +73,9 @@ class Walk:
             self.env[exported[1]] = exported[2]
         elif command.startswith("actas run "):
             port = tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"]
+            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+        elif command in self.own_servers:
+            port = self.own_servers[command]
             self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
         elif command.startswith("curl ") and shutil.which("curl", path=self.env["PATH"]) is None:
             self.printed["curl"] = without_curl(command, self.folder, self.env)
@@ -174,6 +181,51 @@ def _audited(path: Path) -> None:
     assert {event["code"] for event in calls if event["outcome"] == "refused"} == {"sql_statement_refused"}
 
 
+def test_the_tutorial_about_rest_leads_to_tools_with_which_everybody_is_themselves_to_the_service(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    port, service = free_port(), free_port()
+    users = {name: DemoUser(claims={"realm_access": {"roles": ["employee"]}}) for name in ("alice", "bob")}
+    with IdentityProvider(users=users, audience=f"http://127.0.0.1:{port}/mcp") as provider:
+        provider.exchanges.clients.add(DemoClient("gateway", secret="the-secret-of-the-client"))
+        instead = {
+            "https://login.example.com/realms/acme": provider.issuer,
+            "127.0.0.1:8080": f"127.0.0.1:{port}",
+            "port = 8080": f"port = {port}",
+            "127.0.0.1:9000": f"127.0.0.1:{service}",
+            "port=9000": f"port={service}",
+            "eyJ…": provider.issue("alice"),
+        }
+        walk = Walk(tmp_path, environment, instead)
+        walk.own_servers["python orders.py"] = service
+        with walk.servers:
+            for block in blocks(REST):
+                if block.language:  # the picture has none
+                    walk.read(block)
+            alice = walk.printed["python"].splitlines()
+            walk.env["ACTAS_TOKEN"] = provider.issue("bob")
+            walk.run("python client.py")
+            bob = walk.printed["python"].splitlines()
+    for told, user, item in ((alice, "alice", "laptop"), (bob, "bob", "desk")):
+        tools = [line for line in told if line.startswith("orders-") and line.endswith(("reads", "changes"))]
+        assert tools == [
+            "orders-who-am-i reads",
+            "orders-list-orders reads",
+            "orders-add-order changes",
+            "orders-health reads",
+        ]
+        me, added, listed, refused, directly = told[-5:]
+        assert f'"user": "{user}", "through": "gateway"' in me and '"status": 201' in added
+        assert item in listed and "lamp" in listed and "invalid_parameters" in refused and directly == "directly 401"
+    assert "desk" not in str(alice) and "laptop" not in str(bob)
+    events = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    receipts = [event["receipt"] for event in events if event.get("receipt") and event["source"] == "delegation:orders"]
+    assert {(each["identity"], each["method"]) for each in receipts} == {
+        ("alice", "token:exchange"),
+        ("bob", "token:exchange"),
+    }
+
+
 def test_the_plug_in_that_is_written_on_the_page_is_found_and_passes_the_conformance_suite(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -227,7 +279,7 @@ def _installed(folder: Path) -> None:
 
 
 def test_every_page_that_is_walked_is_walked_here() -> None:
-    assert {TUTORIAL, PLUGIN, POLICY, REFUSED} == WALKED
+    assert {TUTORIAL, REST, PLUGIN, POLICY, REFUSED} == WALKED
 
 
 def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_token_is_explained_from_its_claims_on_and_never_printed(config: Path,
         "sql:read by role user",
         "scopes: tools",
         "user-info: may be called: open to every admitted session",
-        "token exchange: none configured",
+        "token exchange: none",
         "becomes: there is no module",
     ):
         assert line in done.stdout

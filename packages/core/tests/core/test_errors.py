@@ -41,6 +41,7 @@ def test_the_codes_stay_what_clients_and_auditors_know() -> None:
         "DelegationError": "delegation_failed",
         "DelegationRefused": "delegation_refused",
         "DelegationTimeout": "timeout",
+        "CredentialRejected": "credential_rejected",
         "DownstreamUnavailable": "downstream_unavailable",
         "IdentityMismatch": "identity_mismatch",
         "InsufficientScope": "insufficient_scope",

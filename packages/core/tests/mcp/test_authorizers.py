@@ -11,9 +11,14 @@ import httpx2
 import pytest
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from actas.core import Action, ConfigurationError, DelegationCall, MemorySink, Outcome, Pipeline, Session
 from actas.mcp import (
+    DoorMiddleware,
     MCPOAuthServer,
     Policy,
     Prompt,
@@ -23,6 +28,7 @@ from actas.mcp import (
     Tool,
     create_delegation_tool,
     guard,
+    requires,
 )
 from actas.testing.idp import IdentityProvider
 from actas.testing.tokens import make_session
@@ -390,6 +396,43 @@ async def test_an_authoriser_hides_resources_and_prompts_and_is_asked_the_same_f
     reasons = [event.reason for event in stage.sink.entries(outcome=Outcome.REFUSED)]
     closed = "hours: SECRET closing time"
     assert reasons == [closed, "there is no such resource", closed, "there is no such prompt"]
+
+
+@WIRES
+async def test_an_authoriser_that_fails_hides_resources_and_prompts_and_the_minutes_say_so(
+    hours: ModuleType, opened: Open, version: str
+) -> None:
+    async with opened(hours_of(broken=True), prepare=notes) as stage:
+        for kind, source in (("resources", "resource"), ("prompts", "prompt")):
+            listed = (await stage.post(stage.token(), f"{kind}/list", version=version)).json()["result"][kind]
+            assert listed == []
+            event = stage.sink.entries()[-1]
+            assert (event.source, event.action, event.code) == (source, "list", "authorizer_unavailable")
+            assert event.reason == "hours: raised RuntimeError"
+
+
+async def test_an_authoriser_is_asked_about_a_route_too(
+    hours: ModuleType, idp: IdentityProvider, sink: MemorySink
+) -> None:
+    needs = requires("toy:use", name="orders"), requires("toy:use", name="reports")
+
+    async def route(request: Request) -> JSONResponse:
+        await needs[request.url.path == "/reports"](request)
+        return JSONResponse("well")
+
+    def made(port: int) -> DoorMiddleware:
+        configuration = configured(idp, hours_of(closed=["orders"]))
+        configuration["mcp"] = {"resource": f"http://127.0.0.1:{port}/"}
+        routes = [Route("/orders", route), Route("/reports", route)]
+        return DoorMiddleware(Starlette(routes=routes), configuration, audit_sink=sink)
+
+    async with serving(made) as served:
+        headers = {"authorization": f"Bearer {idp.issue('alice')}"}
+        refused = await served.http.get(f"{served.origin}/orders", headers=headers)
+        assert (refused.status_code, refused.json()["error"]) == (403, "permission_denied")
+        assert "SECRET" not in refused.text
+        assert sink.entries()[-1].reason == "hours: SECRET closing time"
+        assert (await served.http.get(f"{served.origin}/reports", headers=headers)).json() == "well"
 
 
 @WIRES

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from actas.core import ConfigurationError
 from actas.mcp import MCPOAuthServer
-from actas.mcp.config import MAX_BYTES, Configuration, parse, read_file
+from actas.mcp.config import Configuration, parse
+from actas.mcp.config_file import MAX_BYTES, read_file
 from actas.mcp.config_lines import key_lines
 
 IDP: dict[str, Any] = {"name": "main", "issuer": "https://idp.example", "audience": ["https://mcp.example/mcp"]}

@@ -103,7 +103,7 @@ async def test_a_hidden_tool_says_why_and_who_said_so(hours: ModuleType, idp: Id
     }
     assert told["tools"]["toy-break"]["reason"] == "needs the permission toy:break"
     assert told["tools"]["toy-say"]["allowed"] is None, "its arguments are not given"
-    assert told["token_exchange"] == "none configured"
+    assert told["token_exchange"] == {}
 
 
 async def test_a_step_up_tells_all_scopes_and_the_missing_ones(idp: IdentityProvider) -> None:

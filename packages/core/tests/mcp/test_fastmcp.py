@@ -8,7 +8,9 @@ import fastmcp
 import mcp_types as types
 import pytest
 from fastmcp import Context, FastMCP
+from fastmcp.exceptions import NotFoundError
 from fastmcp.server.dependencies import get_http_request
+from fastmcp.server.middleware import Middleware
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -203,15 +205,49 @@ async def test_methods_without_a_name_of_ours_are_not_there(protect: Protect, id
         assert (hidden.status_code, hidden.json()["error"]["code"]) == (404, types.METHOD_NOT_FOUND)
 
 
-async def test_a_subscription_is_about_what_one_may_know_of(protect: Protect, idp: IdentityProvider) -> None:
-    async with protect("stream") as served, served.client(idp.issue("alice")) as client:
-        if not (client.server_capabilities.resources and client.server_capabilities.resources.subscribe):
-            response = await served.post(idp.issue("alice"), "subscriptions/listen", {"notifications": {}})
-            assert response.status_code == 404
-            return
-        wanted = ["notes://open", "notes://secret", "notes://absent"]
-        async with client.listen(resource_subscriptions=wanted) as subscription:
-            assert subscription.honored.resource_subscriptions == ["notes://open"]
+@WIRES
+async def test_there_is_nothing_to_subscribe_to(protect: Protect, idp: IdentityProvider, version: str) -> None:
+    async with protect() as served:
+        for method, params in (
+            ("subscriptions/listen", {"notifications": {"resourceSubscriptions": ["notes://open"]}}),
+            ("resources/subscribe", {"uri": "notes://open"}),
+        ):
+            headers = {"mcp-name": "notes://open"} if version == MODERN and "uri" in params else {}
+            answer = await served.post(idp.issue("alice"), method, params, version=version, headers=headers)
+            assert answer.json()["error"]["code"] == types.METHOD_NOT_FOUND
+
+
+@WIRES
+async def test_what_names_nothing_is_a_bad_request(protect: Protect, idp: IdentityProvider, version: str) -> None:
+    async with protect() as served:
+        params = {"ref": {"type": "ref/tool", "name": "report-secret"}, "argument": {"name": "a", "value": ""}}
+        answer = await served.post(idp.issue("alice"), "completion/complete", params, version=version)
+        assert answer.json()["error"]["code"] in (types.INVALID_PARAMS, types.METHOD_NOT_FOUND)
+
+
+async def test_what_turns_out_not_to_be_there_is_answered_like_what_never_was(
+    idp: IdentityProvider, sink: MemorySink
+) -> None:
+    """A middleware of the server's own hides what it has."""
+
+    class Sunday(Middleware):
+        async def on_get_prompt(self, context: Any, call_next: Any) -> Any:
+            raise NotFoundError("it is Sunday")
+
+    def made(port: int) -> Any:
+        settings = settings_for(idp.trusted(role_mappings=ROLES), resource=f"http://127.0.0.1:{port}/mcp")
+        door = FastMCPDoor(settings, POLICY, audit_sink=sink)
+        server = reports(door)
+        server.add_middleware(Sunday())
+        return server.http_app(json_response=True, stateless_http=True)
+
+    async with serving(made) as served:
+        token = idp.issue("alice")
+        answers = [
+            told(await served.post(token, "prompts/get", params), params)
+            for params in ({"name": "prompt-gone"}, {"name": "prompt-absent"})
+        ]
+        assert answers[0] == answers[1]
 
 
 async def test_without_its_policy_the_server_does_not_start_and_without_its_door_it_serves_nobody(
@@ -222,6 +258,9 @@ async def test_without_its_policy_the_server_does_not_start_and_without_its_door
     app: Any = reports(door, guarded=False).http_app()
     with pytest.raises(ConfigurationError, match="nothing applies the policy"):
         await app({"type": "lifespan", "app": app}, None, None)
+    streamed: Any = reports(door).http_app(transport="sse")
+    with pytest.raises(ConfigurationError, match="only FastMCP's streamable HTTP"):
+        await streamed({"type": "lifespan", "app": streamed}, None, None)
     with pytest.raises(MCPError):
         async with fastmcp.Client(reports(door)) as client:
             await client.list_tools()

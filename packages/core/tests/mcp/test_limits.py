@@ -127,6 +127,21 @@ async def test_a_limit_for_a_tool_that_is_not_there_stops_the_start(limited: Lim
         await limited(per_tool={"toy-sai": "1/hour"})
 
 
+async def test_a_place_is_free_again_although_counting_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(LimitSettings(per_user="9/hour", concurrent_per_user=1), Audit(MemorySink()))
+
+    async def never(self: object, key: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("actas.mcp.limits._Limit.spend", never)  # a shared store that hangs
+        waiting = asyncio.create_task(limits.admit(make_session("a")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    limits.release(await limits.admit(make_session("a")))
+
+
 async def test_the_first_refusal_is_recorded_and_the_rest_are_counted(limited: Limited) -> None:
     stage = await limited(per_user="1/hour")
     alice = stage.token("alice")

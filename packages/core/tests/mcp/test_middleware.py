@@ -1,6 +1,7 @@
 """The door around a Starlette or FastAPI application that was written without us."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -58,6 +59,12 @@ def api() -> FastAPI:
     async def late(request: Request) -> str:
         Authorization(current_session(request)).require_all_scopes(SCOPES)
         return "late"
+
+    @app.get("/at-last")
+    async def at_last(request: Request) -> str:
+        await asyncio.sleep(max(0.0, current_session(request).expires_at - time.time()) + 0.1)
+        await requires("toy:use")(request)
+        return "too late"
 
     @app.get("/crash")
     async def crash() -> str:
@@ -238,6 +245,16 @@ async def test_a_stream_is_let_through_piece_by_piece(protect: Protect, idp: Ide
         async with served.http.stream("GET", f"{served.origin}/events", headers=headers) as response:
             assert response.headers["content-type"].startswith("text/event-stream")
             assert [line async for line in response.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
+
+
+async def test_a_token_that_runs_out_while_a_route_is_busy_is_challenged_anew(
+    protect: Protect, idp: IdentityProvider, sink: MemorySink
+) -> None:
+    async with protect(api()) as served:
+        token = idp.issue("alice", expires_in=-58)  # the tolerance for clocks is a minute
+        response = await get(served, "/at-last", token)
+        assert (response.status_code, challenge_of(response)["error"]) == (401, "invalid_token")
+    assert sink.entries()[-1].code == "session_expired"
 
 
 async def test_a_public_route_that_asks_for_a_permission_lets_nobody_through(

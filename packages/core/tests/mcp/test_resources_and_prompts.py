@@ -12,10 +12,22 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 
-from actas.core import Action, Authorization, ConfigurationError, DelegationCall, MemorySink, Outcome, Pipeline
+from actas.core import (
+    Action,
+    Audit,
+    Authorization,
+    ConfigurationError,
+    DelegationCall,
+    DelegationRegistry,
+    MemorySink,
+    Outcome,
+    Pipeline,
+)
 from actas.mcp import MCPOAuthServer, Prompt, Resource, create_delegation_resource
 from actas.mcp.completion import Typed
+from actas.mcp.prompt_guard import PromptGuard
 from actas.mcp.receipts import RECEIPT_KEY
+from actas.mcp.resource_guard import ResourceGuard
 
 from .conftest import HANDSHAKE, MODERN, Mode, Serve, Stage
 from .test_tokens import challenge_of
@@ -41,6 +53,11 @@ class About:
     """The subject."""
     words: int = 10
     """How many words."""
+
+
+@dataclass(frozen=True)
+class Impossible:
+    text: "Nowhere"  # type: ignore[name-defined]  # noqa: F821  # what is wrong with it
 
 
 async def mine(call: DelegationCall, pipeline: Pipeline) -> object:
@@ -325,6 +342,23 @@ async def test_a_subscription_tells_of_what_one_may_read_and_ends_with_the_serve
         await stopping
 
 
+async def test_a_subscription_ends_when_its_session_is_revoked_and_others_go_on(serve: Serve) -> None:
+    async with serve(prepare=furnish) as shop:
+        tokens = [shop.token("alice", claims={"sid": sid}) for sid in ("s1", "s2")]
+        async with shop.client(tokens[0]) as first, shop.client(tokens[1]) as second:
+            async with (
+                first.listen(resource_subscriptions=["orders://mine"]) as ending,
+                second.listen(resource_subscriptions=["orders://mine"]) as going_on,
+            ):
+                shop.server.core_context.authenticator.revoke(session="s1")
+                async with asyncio.timeout(10):
+                    assert [event async for event in ending] == []
+                await shop.server.resource_updated("orders://mine")
+                async for event in going_on:
+                    assert event == ResourceUpdated("orders://mine")
+                    break
+
+
 async def test_a_subscription_needs_the_scopes_of_all_it_is_about(shop: Stage, sink: MemorySink) -> None:
     params = {"notifications": {"resourceSubscriptions": ["orders://mine", "orders://scoped"]}}
     response = await shop.post(shop.token(), "subscriptions/listen", params)
@@ -350,6 +384,37 @@ def test_a_declaration_that_cannot_work_is_refused() -> None:
             Resource(uri, action("x", parameters=parameters), mine)
     with pytest.raises(ConfigurationError, match="no field of its parameters"):
         Prompt(action("x"), write, completions={"topic": numbers})
+
+
+def test_parameters_that_no_schema_can_say_are_refused_at_once() -> None:
+    guards = ResourceGuard(pipeline := Pipeline(DelegationRegistry(), Audit(MemorySink()))), PromptGuard(pipeline)
+    with pytest.raises(ConfigurationError, match=r"the resource by-x: .*Nowhere"):
+        guards[0].add([Resource("x://{text}", action("by-x", parameters=Impossible), mine)])
+    with pytest.raises(ConfigurationError, match=r"the prompt by-x: .*Nowhere"):
+        guards[1].add([Prompt(action("by-x", parameters=Impossible), late)])
+    assert [len(each) for each in guards] == [0, 0]
+
+
+@MODES
+async def test_a_prompt_may_be_written_as_messages_of_the_sdk(serve: Serve, mode: Mode) -> None:
+    said = types.PromptMessage(role="assistant", content=types.TextContent(type="text", text="Yes?"))
+
+    async def talk(call: DelegationCall, pipeline: Pipeline) -> object:
+        return [said, {"role": "user", "content": {"type": "text", "text": call.session.username}}]
+
+    async def one(call: DelegationCall, pipeline: Pipeline) -> object:
+        return said
+
+    def furnished(server: MCPOAuthServer) -> None:
+        server.register_prompt(Prompt(action("talk"), talk))
+        server.register_prompt(Prompt(action("one"), one))
+
+    async with serve(prepare=furnished) as shop, shop.client(shop.token(), mode) as client:
+        messages = (await client.get_prompt("talk")).messages
+        assert [(each.role, each.content.text) for each in messages] == [  # type: ignore[union-attr]  # texts
+            ("assistant", "Yes?"), ("user", "alice")
+        ]  # fmt: skip
+        assert (await client.get_prompt("one")).messages == [said]
 
 
 async def test_two_of_a_name_are_refused_and_so_is_one_that_comes_late(serve: Serve) -> None:

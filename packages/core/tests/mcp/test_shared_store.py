@@ -13,6 +13,7 @@ from actas.mcp import MCPOAuthServer
 from actas.mcp.rates import Rate
 from actas.mcp.settings import SharedSettings
 from actas.mcp.shared_windows import SharedWindows
+from actas.oauth.shared_store import SharedStore
 from actas.testing.idp import IdentityProvider
 from actas.testing.postgres import ServerMissing
 from actas.testing.redis import RedisServer
@@ -40,6 +41,11 @@ def _redis(**options: bool) -> Iterator[RedisServer]:
 
 def shared_at(server: RedisServer) -> SharedSettings:
     return SharedSettings(url=Secret(server.url), ca_file=None if server.ca_file is None else str(server.ca_file))
+
+
+def store_at(server: RedisServer) -> SharedStore:
+    settings = shared_at(server)
+    return SharedStore(settings.revealed_url(), settings.tls_options())
 
 
 @WIRES
@@ -98,7 +104,7 @@ async def test_a_store_that_goes_away_is_no_outage_and_is_used_again_when_it_is_
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("actas.mcp.shared_windows.PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("actas.oauth.shared_store.PAUSE_SECONDS", 0.1)
     stage = await limited(shared=shared_at(redis), per_user="3/hour")
     alice, bob = stage.token("alice"), stage.token("bob")
     assert not refused(await stage.post(alice, version=version))
@@ -156,7 +162,8 @@ async def test_without_the_packages_a_shared_store_is_a_configuration_error(
 
 
 async def test_a_store_that_does_not_answer_is_not_asked_by_every_request(redis: RedisServer) -> None:
-    windows = SharedWindows(shared_at(redis), "r")
+    store = store_at(redis)
+    windows = SharedWindows(store, "r")
     asked: list[str] = []
     incr = windows._storage.incr
 
@@ -168,15 +175,16 @@ async def test_a_store_that_does_not_answer_is_not_asked_by_every_request(redis:
     redis.freeze()
     assert [await windows.hit("a", ("x",), Rate(1, 60)) for _ in range(20)] == [None] * 20
     assert len(asked) == 1
-    await windows.aclose()
+    await store.aclose()
     redis.thaw()
 
 
 async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actas.mcp.shared_windows.PAUSE_SECONDS", 0.0)
-    windows = SharedWindows(shared_at(redis), "r")
+    monkeypatch.setattr("actas.oauth.shared_store.PAUSE_SECONDS", 0.0)
+    store = store_at(redis)
+    windows = SharedWindows(store, "r")
     for _ in range(50):
         await windows.hit("a", ("much",), Rate(1000, 60))
     redis.freeze()
@@ -188,4 +196,4 @@ async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(
             await asyncio.sleep(0.02)
     new = await asyncio.gather(*(windows.hit("a", (str(number),), Rate(9, 60)) for number in range(100)))
     assert new == [(1, 0.0)] * 100
-    await windows.aclose()
+    await store.aclose()

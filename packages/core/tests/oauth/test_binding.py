@@ -100,6 +100,11 @@ async def test_another_certificate_is_refused(clock: Clock) -> None:
     assert await outcome(checks, session, presented(clock, dpop=False)) == Reason.NO_CERTIFICATE
 
 
+async def test_a_thumbprint_that_is_no_text_is_a_binding_that_nobody_can_check(clock: Clock) -> None:
+    for cnf in ({"jkt": 5}, {"x5t#S256": None}, {**BY_KEY, "x5t#S256": ["x"]}):
+        assert await outcome(checker(clock), bound(cnf), presented(clock, dpop=True)) == Reason.UNKNOWN_BINDING
+
+
 _members = st.sampled_from(["jkt", "x5t#S256", "x5t", "jwk", "kid", "jku", "jwe", "osc", "JKT"])
 _values = st.none() | st.integers() | st.text(max_size=45) | st.just(KEY.thumbprint) | st.just(CERTIFICATE)
 _anything = st.none() | st.booleans() | st.text() | st.lists(st.text()) | st.dictionaries(_members, _values)

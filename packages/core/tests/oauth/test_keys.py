@@ -110,6 +110,16 @@ async def test_a_key_replaced_under_its_own_kid_leaves_too(idp: IdentityProvider
     assert authenticator.cached(before.encode()) is None
 
 
+async def test_a_key_without_a_name_serves_tokens_that_name_none(
+    idp: IdentityProvider, make: Make, refused: Refused
+) -> None:
+    nameless = {name: value for name, value in idp.key().public().items() if name != "kid"}
+    idp.answers[idp.jwks_path] = json.dumps({"keys": [nameless]}).encode()
+    authenticator = make(idp.trusted())
+    await authenticator.authenticate(idp.issue(headers={"kid": None}))
+    assert await refused(authenticator, idp.issue()) == "unknown_key"
+
+
 async def test_a_new_key_does_not_empty_the_cache(authenticator: Authenticator, idp: IdentityProvider) -> None:
     before = idp.issue()
     await authenticator.authenticate(before)

@@ -84,7 +84,9 @@ def _tree(told: Json) -> Tree:
     tools = root.add(Text("tools", style="bold"))
     for name, tool in told["tools"].items():
         _add_tool(tools, name, tool)
-    root.add(Text(f"token exchange: {told['token_exchange']}"))
+    exchanges = root.add(Text("token exchange" if told["token_exchange"] else "token exchange: none", style="bold"))
+    for module, plan in told["token_exchange"].items():
+        exchanges.add(Text(f"{module}: {_exchange(plan)}"))
     becomes = root.add(Text("becomes" if told["becomes"] else "becomes: there is no module", style="bold"))
     for module, identity in told["becomes"].items():
         becomes.add(Text(f"{module}: {_identity(identity)}"))
@@ -123,6 +125,14 @@ def _state(tool: Json) -> tuple[str, str]:
     if not tool["visible"]:
         return "hidden", "red"
     return ("step up", "yellow") if tool["missing_scopes"] else ("refused", "red")
+
+
+def _exchange(plan: Json) -> str:
+    asked = [f"{name} {_words(plan[name])}" for name in ("audience", "resource", "scope") if name in plan]
+    kept = f"kept {plan['kept_seconds']:g} s" if plan["kept_seconds"] else "not kept"
+    bound = ["bound to our key"] if plan["bound_to_our_key"] else []
+    problem = [plan["problem"]] if "problem" in plan else []
+    return "; ".join([f"{plan['grant']} at {plan['idp']} as {plan['client']}", *asked, *bound, kept, *problem])
 
 
 def _identity(identity: Json) -> str:

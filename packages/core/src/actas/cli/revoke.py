@@ -12,7 +12,7 @@ from rich.text import Text
 from actas.cli.output import console, show_json
 from actas.core import ConfigurationError
 from actas.core.secrets import resolve_secrets
-from actas.mcp.config import read_file
+from actas.mcp.config_file import read_file
 from actas.mcp.schema import Problems, read_settings, rename
 from actas.mcp.settings import Settings
 from actas.oauth.denylist import Revocation

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from actas.core import ConfigurationError, Permissions, Session
-from actas.mcp.config import read_file
+from actas.mcp.config_file import read_file
 from actas.mcp.schema import Problems, read_settings
 from actas.mcp.settings import AuthSettings
 from actas.oauth.claims import ClaimPath

@@ -21,6 +21,7 @@
      ├── DelegationError            the way downstream
      │    ├── DelegationRefused     the module or the downstream refused this call
      │    ├── PrincipalUnavailable  the session has no name that the downstream could know
+     │    ├── CredentialRejected    the downstream did not take the exchanged token
      │    ├── IdentityMismatch      the downstream saw somebody else: the result was thrown away
      │    ├── DownstreamUnavailable the downstream does not answer
      │    ├── DelegationTimeout     the time was up
@@ -208,6 +209,16 @@ class PrincipalUnavailable(DelegationRefused):
 
     code = "principal_unavailable"
     default_message = "Your account has no identity in the system behind this tool. Ask for one to be mapped."
+
+
+class CredentialRejected(DelegationRefused):
+    """The downstream did not take the token that was exchanged for it (HTTP 401), and did nothing.
+
+    A module raises it; the pipeline exchanges anew and tries once more.
+    """
+
+    code = "credential_rejected"
+    default_message = "The system behind this tool did not accept your access. Sign in anew; report it if that fails."
 
 
 class IdentityMismatch(DelegationError):

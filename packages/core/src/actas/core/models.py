@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import Protocol, Self
 
 from actas.core.secret import Secret
 
@@ -69,6 +69,40 @@ class Session:
     session_id: str = field(default_factory=new_id, compare=False)
 
 
+class Prover(Protocol):
+    """A key of ours that a token is bound to (RFC 9449)."""
+
+    def prove(self, method: str, url: str, token: Secret) -> str:
+        """A proof for one request that presents ``token``."""
+        ...
+
+    def heed(self, url: str, nonce: str) -> None:
+        """Use ``nonce``, which the server at ``url`` gave, from now on there (RFC 9449 section 8)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A token for one downstream service: exchanged for the caller's own, and verified like any other."""
+
+    token: Secret
+    token_type: str = "Bearer"  # noqa: S105 -- a scheme, no password
+    """How it is presented: ``Bearer``, or ``DPoP``."""
+    subject: str
+    """Whom it names, as the issuer of *this* token spells it; the caller, by the checks that were configured."""
+    expires_at: float
+    """Seconds since the epoch."""
+    prover: Prover | None = field(default=None, repr=False, compare=False)
+    """Proves that we have the key which the token is bound to; None: it is bound to none."""
+
+    def headers(self, method: str, url: str) -> dict[str, str]:
+        """What one HTTP request to ``url`` carries: ``authorization``, and ``dpop`` where the token is bound."""
+        headers = {"authorization": f"{self.token_type} {self.token.reveal()}"}
+        if self.prover is not None:
+            headers["dpop"] = self.prover.prove(method, url, self.token)
+        return headers
+
+
 class Effect(StrEnum):
     """What an action does downstream; becomes the tool's read-only and destructive hints."""
 
@@ -82,17 +116,29 @@ class NoParameters:
     """For an action that takes none."""
 
 
+@dataclass(frozen=True, eq=False)
+class JsonSchema:
+    """Parameters that somebody else declared: of an operation in an OpenAPI document, of a gRPC method.
+
+    ``document`` is a JSON Schema (2020-12) of an object, with nothing outside that it refers to. A call's
+    parameters are then a plain mapping that fits it.
+    """
+
+    document: Mapping[str, object] = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What a module can do, declared once: tools, JSON schemas, documentation and checks derive from it.
 
     ``parameters`` is a plain dataclass; each field's docstring becomes the description that a
-    model reads. No field may carry an identity: who acts is the session's to say.
+    model reads. No field may carry an identity: who acts is the session's to say. Where the parameters are
+    not ours to declare, a :class:`JsonSchema` stands in the dataclass's place.
     """
 
     name: str
     description: str
-    parameters: type = NoParameters
+    parameters: type | JsonSchema = NoParameters
     permission: str | None = None
     """Whoever lacks it does not see the tool. None: every admitted session has it."""
     roles: frozenset[str] = frozenset()
@@ -165,15 +211,28 @@ class DelegationCall:
     session: Session
     action: Action
     parameters: object
-    """An instance of ``action.parameters``."""
+    """An instance of ``action.parameters``, or a mapping where that is a :class:`JsonSchema`."""
     deadline: float
     """On :func:`time.monotonic`'s clock. The pipeline cancels at that time; a module should stop
     the downstream's work too."""
     request_id: str
+    credential: Credential | None = None
+    """The token for this module's downstream, where its configuration asks for one. The caller's own is never it."""
 
     def remaining(self, now: float) -> float:
         """Seconds left at ``now``, never below zero."""
         return max(0.0, self.deadline - now)
+
+    def holding(self, credential: Credential) -> "DelegationCall":
+        """The same call with ``credential``; ``replace`` would take twice as long, for each call."""
+        return DelegationCall(
+            session=self.session,
+            action=self.action,
+            parameters=self.parameters,
+            deadline=self.deadline,
+            request_id=self.request_id,
+            credential=credential,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

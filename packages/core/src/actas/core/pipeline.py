@@ -4,8 +4,8 @@ Every tool goes through :meth:`Pipeline.delegate` (a module's action) or :meth:`
 function of one's own), and both are the same steps::
 
     can it be recorded? ─▶ start the clock ─▶ authorize ─▶ validate parameters ─▶ ask the authorisers
-      ─▶ name the principal ─▶ carry out, within the deadline ─▶ demand a receipt
-      ─▶ compare its identity with the principal ─▶ audit ─▶ result
+      ─▶ name the principal ─▶ exchange the token, where the module wants one ─▶ carry out, both within the
+      deadline ─▶ demand a receipt ─▶ compare its identity with the principal ─▶ audit ─▶ result
 
 Whatever happens on the way is one of our errors, is in the minutes, and says nothing private.
 """
@@ -22,6 +22,7 @@ from actas.core.authority import Authority
 from actas.core.errors import (
     ActasError,
     AuthorizerUnavailable,
+    CredentialRejected,
     DelegationTimeout,
     IdentityMismatch,
     InternalError,
@@ -35,12 +36,13 @@ from actas.core.models import (
     Decision,
     DelegationCall,
     DelegationResult,
+    JsonSchema,
     Outcome,
     Question,
     Receipt,
     Session,
 )
-from actas.core.protocols import Validator
+from actas.core.protocols import CredentialSource, Validator
 from actas.core.registry import DelegationRegistry
 
 logger = logging.getLogger(__name__)
@@ -55,14 +57,17 @@ request_id: ContextVar[str] = ContextVar("actas_request_id")
 
 
 def construct(action: Action, parameters: Mapping[str, object]) -> object:
-    """The validator of the standard library: names are checked, types are not.
+    """The validator of the standard library: names are checked, types are not, and a JSON Schema cannot be.
 
-    The server puts one in its place that checks types too.
+    The server puts one in its place that does all of that.
     """
+    declared = action.parameters
+    if isinstance(declared, JsonSchema):
+        raise InvalidParameters(detail=f"{action.name} has a JSON Schema, and this pipeline nothing that checks it")
     try:
-        return action.parameters(**parameters)
+        return declared(**parameters)
     except (TypeError, ValueError) as error:
-        raise InvalidParameters(detail=f"{type(error).__name__} from {action.parameters.__name__}") from error
+        raise InvalidParameters(detail=f"{type(error).__name__} from {declared.__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class _Road:
     tool: str | None
     principal: Callable[[Session], str]
     step: _Step
+    credentials: CredentialSource | None = None
 
 
 @dataclass(slots=True)
@@ -128,7 +134,8 @@ class Pipeline:
         except ActasError as error:
             await self.audit.record(_event(session, action, source, tool, error=error))
             raise
-        road = _Road(source, module, tool, target.principal, target.delegate)
+        credentials = self.registry.credentials(module)
+        road = _Road(source, module, tool, target.principal, target.delegate, credentials)
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
@@ -170,8 +177,7 @@ class Pipeline:
         try:
             result = await self._attempt(session, action, parameters, road, progress)
         except ActasError as error:
-            await self._record(session, action, road, progress, error=error)
-            raise error from None  # what caused it may have a text that nobody should read
+            failure = error
         except (KeyboardInterrupt, GeneratorExit):
             raise  # this process, or this coroutine, ends here and now
         except BaseException as error:
@@ -180,11 +186,12 @@ class Pipeline:
                 raise
             # A defect of a module or a tool, sys.exit() and a cancellation of its own making included.
             logger.error("request %s: %s raised %s", current_request(), action.name, places(error))
-            wrapped = InternalError(detail=f"{type(error).__name__} in {action.name}")
-            await self._record(session, action, road, progress, error=wrapped)
-            raise wrapped from None
-        await self._record(session, action, road, progress, receipt=result.receipt)
-        return result
+            failure = InternalError(detail=f"{type(error).__name__} in {action.name}")
+        else:
+            await self._record(session, action, road, progress, receipt=result.receipt)
+            return result
+        await self._record(session, action, road, progress, error=failure)
+        raise _bare(failure)
 
     async def _attempt(
         self, session: Session, action: Action, parameters: Mapping[str, object], road: _Road, progress: _Progress
@@ -207,7 +214,7 @@ class Pipeline:
         limit = asyncio.timeout(call.remaining(time.monotonic()))
         try:
             async with limit:
-                result = await road.step(call)
+                result = await _carried_out(road, call)
         except Exception:
             if not limit.expired():
                 raise
@@ -251,6 +258,30 @@ class Pipeline:
             ms=(time.monotonic() - progress.started) * 1000,
         )
         await self.audit.record(event)
+
+
+async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
+    """The step, with a credential where the module's configuration asks for one, or not at all."""
+    source = road.credentials
+    if source is None:
+        return await road.step(call)
+    credential = await source.obtain(call.session)
+    try:
+        return await road.step(call.holding(credential))
+    except CredentialRejected:
+        # It may have been revoked since it was kept. What the downstream did not let in, it has not begun.
+        await source.discard(call.session, credential)
+        another = await source.obtain(call.session)
+        if another.token == credential.token:
+            raise
+    return await road.step(call.holding(another))
+
+
+def _bare(error: ActasError) -> ActasError:
+    """``error`` without what it came from: whoever prints an error with its causes, or with the variables of its
+    frames as error trackers do, would print tokens, passwords and rows."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _proven(result: object, principal: str) -> DelegationResult:

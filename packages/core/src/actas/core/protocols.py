@@ -32,11 +32,13 @@ A whole module::
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from actas.core.models import (
     Action,
     AuditEvent,
+    Credential,
     Decision,
     DelegationCall,
     DelegationResult,
@@ -98,6 +100,39 @@ class DelegationModule(Protocol):
         ...
 
 
+class CredentialSource(Protocol):
+    """Where one module's credentials come from: the token exchange that its configuration describes.
+
+    The pipeline asks; a module finds what it got in ``call.credential``.
+    """
+
+    async def obtain(self, session: Session) -> Credential:
+        """The credential with which the module acts as ``session``'s user: verified, and for this module alone.
+
+        Raises:
+            ActasError: there is none. The call is refused; there is no other way in.
+        """
+        ...
+
+    async def discard(self, session: Session, refused: Credential) -> None:
+        """Forget ``refused``: the downstream did not take it."""
+        ...
+
+    def plan(self, session: Session) -> Mapping[str, object]:
+        """What would be asked for, of whom, for the operator to read; ``problem`` says why ``session`` gets nothing."""
+        ...
+
+
+class CredentialUse(StrEnum):
+    """Whether a kind of module works with an exchanged token."""
+
+    NEVER = "never"
+    """Its identity comes another way: a configuration that exchanges one is refused."""
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    """A configuration without ``token_exchange`` is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleKind:
     """One kind of module that a plug-in offers."""
@@ -108,6 +143,8 @@ class ModuleKind:
     """A plain dataclass: the server validates it, refuses unknown keys and resolves secrets first."""
     create: Callable[[str, Any], DelegationModule]  # Any: an instance of this kind's own ``settings``
     """``create(name, settings)``; imports the driver here, not when the plug-in is imported."""
+    credential: CredentialUse = CredentialUse.NEVER
+    """Whether ``token_exchange`` may or must be configured for it."""
 
 
 @runtime_checkable

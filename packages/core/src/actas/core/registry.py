@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from actas.core.errors import ActasError, ConfigurationError, UnknownAction, places, under
 from actas.core.models import Action, Health
-from actas.core.protocols import DelegationModule
+from actas.core.protocols import CredentialSource, DelegationModule
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,17 @@ class DelegationRegistry:
     def __init__(self) -> None:
         self._modules: dict[str, DelegationModule] = {}
         self._actions: dict[str, dict[str, Action]] = {}
+        self._credentials: dict[str, CredentialSource] = {}
 
-    def register(self, name: str, module: DelegationModule) -> None:
-        """Add ``module`` as ``name``. Raises ConfigurationError where the name is taken or the module is not one."""
+    def register(self, name: str, module: DelegationModule, *, credentials: CredentialSource | None = None) -> None:
+        """Add ``module`` as ``name``.
+
+        Args:
+            credentials: where each call's credential comes from; without it the module gets none.
+
+        Raises:
+            ConfigurationError: the name is taken, or the module is not one.
+        """
         # A Protocol check at run time costs a class nothing and tells a plug-in's author what is missing.
         if not isinstance(module, DelegationModule):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"delegation.modules.{name}: {type(module).__name__} is no DelegationModule")
@@ -44,6 +52,8 @@ class DelegationRegistry:
             actions[action.name] = action
         self._modules[name] = module
         self._actions[name] = actions
+        if credentials is not None:
+            self._credentials[name] = credentials
 
     def get(self, name: str) -> DelegationModule:
         """The module called ``name``. Raises UnknownAction."""
@@ -58,6 +68,10 @@ class DelegationRegistry:
             return self._actions[name][action]
         except KeyError:
             raise UnknownAction(detail=f"no action {action!r} of a module {name!r}") from None
+
+    def credentials(self, name: str) -> CredentialSource | None:
+        """Where the credentials of the module ``name`` come from; None where it uses none."""
+        return self._credentials.get(name)
 
     def names(self) -> list[str]:
         """The modules' names, in the order of registration."""

@@ -1,10 +1,13 @@
 """The one hardened HTTP client that everything here uses, and the strict JSON reader it needs."""
 
-from actas.http.client import HttpClient, HttpResponse
-from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.addresses import AddressGuard
+from actas.http.client import HttpClient, HttpResponse, TlsIdentity
+from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 from actas.http.settings import HttpSettings
 
 __all__ = [
+    "AddressGuard",
+    "AddressRefused",
     "HttpClient",
     "HttpError",
     "HttpResponse",
@@ -12,5 +15,6 @@ __all__ = [
     "HttpTimeout",
     "InsecureUrl",
     "ResponseTooLarge",
+    "TlsIdentity",
     "UnexpectedResponse",
 ]

@@ -1,28 +1,34 @@
 """The client. Made once per purpose and kept: a fresh one costs some 20 ms of CPU."""
 
-import importlib
-import importlib.util
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import anyio
 
 from actas.core.errors import ConfigurationError
 from actas.http import strict_json
+from actas.http.addresses import AddressGuard, GuardedTransport
 from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.leftovers import close_if_dirty
+from actas.http.library import httpx
 from actas.http.settings import HttpSettings
-
-if TYPE_CHECKING:
-    import httpx
-else:
-    httpx = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_JSON_DEPTH = 32
 _DEFAULTS = HttpSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """Who we are to servers that want to see a certificate: PEM files."""
+
+    certificate: str
+    """The certificate, with those between it and the authority behind it."""
+    key: str | None = None
+    """Its private key, without a passphrase; None: in the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +60,33 @@ class HttpClient:
 
     Belongs to the event loop that it is first used in.
 
+    Args:
+        settings: limits and trust.
+        guard: says which addresses may be connected to; any where None.
+        identity: what servers that ask for a certificate are shown; nothing where None.
+
     Raises:
-        ConfigurationError: the CA file cannot be read.
+        ConfigurationError: the CA file, or the certificate, cannot be read.
     """
 
-    def __init__(self, settings: HttpSettings = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings = _DEFAULTS,
+        *,
+        guard: AddressGuard | None = None,
+        identity: TlsIdentity | None = None,
+    ) -> None:
         self._settings = settings
+        self._guard = guard
+        self._others: list[HttpClient] = []
         self._plain_hosts = _LOOPBACK | {host.lower() for host in settings.insecure_hosts}
+        trust = _trust(settings.ca_file, identity)
+        limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0)
         self._client = httpx.AsyncClient(
-            verify=_trust(settings.ca_file),
+            transport=None if guard is None else GuardedTransport(guard, verify=trust, limits=limits),
+            verify=trust,
             timeout=httpx.Timeout(settings.total_timeout, connect=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0),
+            limits=limits,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
@@ -76,7 +98,7 @@ class HttpClient:
         """One exchange. Any status is an answer, a redirect too.
 
         Raises:
-            InsecureUrl: nothing was sent.
+            InsecureUrl, AddressRefused: nothing was sent.
             HttpTimeout, ResponseTooLarge, HttpError: nothing usable came back.
         """
         target = self._checked(url)
@@ -85,6 +107,7 @@ class HttpClient:
             with anyio.fail_after(self._settings.total_timeout):
                 async with self._client.stream(method, target, headers=sent, content=content) as response:
                     body = await self._read(response)
+                    await close_if_dirty(response)
                     return HttpResponse(response.status_code, dict(response.headers), body)
         except (TimeoutError, httpx.TimeoutException):
             raise HttpTimeout(detail="the exchange took too long") from None
@@ -103,8 +126,20 @@ class HttpClient:
             raise UnexpectedResponse(status=response.status, detail="200 was needed")
         return response.json()
 
+    def presenting(self, identity: TlsIdentity) -> "HttpClient":
+        """Another client, with the same settings and guard and a certificate of its own; it is closed with this one.
+
+        Raises:
+            ConfigurationError: the certificate cannot be read.
+        """
+        other = HttpClient(self._settings, guard=self._guard, identity=identity)
+        self._others.append(other)
+        return other
+
     async def aclose(self) -> None:
         """Close all connections. May be called twice."""
+        for other in self._others:
+            await other.aclose()
         await self._client.aclose()
 
     def _checked(self, url: str) -> "httpx.URL":
@@ -125,14 +160,24 @@ class HttpClient:
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._settings.max_response_bytes:
-                raise ResponseTooLarge(detail="the answer is larger than max_response_bytes")
+                raise ResponseTooLarge(
+                    status=response.status_code, detail="the answer is larger than max_response_bytes"
+                )
         return bytes(body)
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
+def _trust(ca_file: str | None, identity: TlsIdentity | None) -> ssl.SSLContext | bool:
+    if ca_file is None and identity is None:
         return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        trust = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the CA file {ca_file} cannot be read as PEM: {type(error).__name__}") from None
+    if identity is not None:
+        try:
+            trust.load_cert_chain(identity.certificate, identity.key, password=lambda: "")  # never asks a terminal
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"the certificate {identity.certificate} or its key cannot be read as PEM: {type(error).__name__}"
+            ) from None
+    return trust

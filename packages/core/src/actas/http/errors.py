@@ -23,10 +23,21 @@ class InsecureUrl(HttpError):
     default_message = "This server is configured with an address that it must not use. Tell whoever administers it."
 
 
+class AddressRefused(HttpError):
+    """The host's name leads to an address that nothing may be sent to: a private one, most likely."""
+
+    code = "http_address_refused"
+    default_message = "This server is configured with an address that it must not use. Tell whoever administers it."
+
+
 class ResponseTooLarge(HttpError):
     """The answer is larger than the limit; reading it was stopped there."""
 
     code = "http_too_large"
+
+    def __init__(self, *, detail: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(detail=detail)
 
 
 class UnexpectedResponse(HttpError):

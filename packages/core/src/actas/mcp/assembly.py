@@ -18,10 +18,12 @@ from actas.core import (
     NullSink,
 )
 from actas.core.errors import places, under
-from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse, read_file
-from actas.mcp.settings import DpopSettings, McpSettings, Settings, is_loopback
+from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
+from actas.mcp.config_file import read_file
+from actas.mcp.settings import DpopSettings, McpSettings, Settings, SharedSettings, is_loopback
 from actas.mcp.shared_windows import SharedWindows
 from actas.oauth.nonces import Nonces
+from actas.oauth.shared_store import SharedStore
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +92,14 @@ def audit_sink(made: Configuration) -> AuditSink:
     return JsonLinesSink(None if audit.path is None else Path(audit.path))
 
 
-def shared_windows(settings: Settings) -> SharedWindows | None:
+def shared_store(settings: SharedSettings) -> SharedStore | None:
+    """What several processes share, if they do. Raises ConfigurationError where packages are missing."""
+    return None if settings.url is None else SharedStore(settings.revealed_url(), settings.tls_options())
+
+
+def shared_windows(settings: Settings, store: SharedStore | None) -> SharedWindows | None:
     """Where several processes count together, if they do. Raises ConfigurationError where packages are missing."""
-    if settings.shared.url is None:
-        return None
-    return SharedWindows(settings.shared, settings.mcp.resource_at(settings.mcp.port))
+    return None if store is None else SharedWindows(store, settings.mcp.resource_at(settings.mcp.port))
 
 
 def nonces(dpop: DpopSettings) -> Nonces:

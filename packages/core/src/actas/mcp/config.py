@@ -1,27 +1,28 @@
-"""From a file to settings and modules that can be started, or to all that is wrong with it.
+"""From what a file says to settings and modules that can be started, or to all that is wrong with it.
 
-In this order, each step on the result of the one before: read the file, bring its keys into our
-spelling, load the plug-ins that it names, resolve secrets, validate the server's settings, validate
-each module's with its own class. No step stops at what it finds wrong: all of it is told at once.
+In this order, each step on the result of the one before: bring the keys into our spelling, load the
+plug-ins that it names, resolve secrets, validate the server's settings, validate each module's with
+its own class. No step stops at what it finds wrong: all of it is told at once.
 """
 
-import json
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from actas.core import AuditSinkKind, AuthorizerKind, ConfigurationError, ModuleKind, Secret
+from actas.core import AuditSinkKind, AuthorizerKind, ConfigurationError, CredentialUse, ModuleKind, Secret
 from actas.core.discovery import Offer, Plugins, load
 from actas.core.secrets import MAX_DEPTH, REFERENCE, resolve_secrets
 from actas.mcp.schema import Problems, read_settings, rename
 from actas.mcp.settings import SECRETS_DIRECTORY, Settings
+from actas.oauth.exchange.settings import ExchangeSettings
 
 JSONL = "jsonl"
 """The audit sink that needs no plug-in."""
-MAX_BYTES = 1_048_576
-"""The longest configuration file."""
+
+_EXCHANGE = ("token_exchange", "tokenExchange")
+_OURS = frozenset({"kind", "prefix", "tools", *_EXCHANGE})
+"""What of a module's table is not the plug-in's."""
 
 _Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
 
@@ -36,6 +37,8 @@ class ConfiguredModule:
     tools: tuple[str, ...] | None
     settings: object
     """An instance of ``kind.settings``."""
+    exchange: ExchangeSettings | None = None
+    """How the callers' tokens are exchanged for it; None: it gets none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,49 +62,6 @@ class Configuration:
     """A plug-in's sink kind and an instance of its settings; None takes core's own."""
 
 
-def read_file(path: Path) -> dict[str, object]:
-    """The content of a TOML (``.toml``) or JSON (``.json``) file.
-
-    Raises:
-        ConfigurationError: it is missing, unreadable or not well-formed; says the line.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        text = content.decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "this is no name of a file"
-        raise ConfigurationError(f"{str(path)!r}: cannot be read: {why}") from error
-    if len(content) > MAX_BYTES:
-        raise ConfigurationError(f"{path}: cannot be read: it is longer than {MAX_BYTES} bytes")
-    match path.suffix.lower():
-        case ".toml":
-            return _read_toml(path, text)
-        case ".json":
-            return _read_json(path, text)
-        case _:
-            raise ConfigurationError(f"{path}: the name must end with .toml or .json")
-
-
-def _read_toml(path: Path, text: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not well-formed TOML: {error}") from error
-
-
-def _read_json(path: Path, text: str) -> dict[str, object]:
-    try:
-        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not well-formed JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: must be an object with the keys auth, mcp, delegation")
-    return cast("dict[str, object]", content)
-
-
 def parse(written: Mapping[str, object]) -> Configuration:
     """Validate a whole configuration.
 
@@ -114,6 +74,7 @@ def parse(written: Mapping[str, object]) -> Configuration:
     resolved = _resolve(named, plugins, problems)
     settings = read_settings(Settings, resolved, "", problems)
     modules = _modules(resolved, plugins, problems)
+    _providers_known(modules, settings, problems)
     authorizers = _authorizers(resolved, plugins, problems)
     sink = _audit_sink(_table(_table(resolved.get("auth")).get("audit")), plugins, problems)
     if problems or settings is None:
@@ -198,12 +159,35 @@ def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problem
         kind = _kind(plugins.module_kind, kind_name, plugins, path, problems)
         if kind is None:
             continue
-        own = {key: value for key, value in table.items() if key not in ("kind", "prefix", "tools")}
+        exchange = _exchange(kind, table, path, problems)
+        own = {key: value for key, value in table.items() if key not in _OURS}
         settings = read_settings(cast("type[object]", kind.settings), own, path, problems)
         if settings is not None:
             chosen = None if tools is None else tuple(cast("list[str]", tools))
-            modules.append(ConfiguredModule(name, kind, prefix, chosen, settings))
+            modules.append(ConfiguredModule(name, kind, prefix, chosen, settings, exchange))
     return modules
+
+
+def _exchange(kind: ModuleKind, table: Mapping[str, object], path: str, problems: Problems) -> ExchangeSettings | None:
+    """How tokens are exchanged for a module; None where they are not, or where that is a problem."""
+    written = next((table[key] for key in _EXCHANGE if key in table), None)
+    if written is None:
+        if kind.credential is CredentialUse.REQUIRED:
+            problems.add(path, "token_exchange is required: without it nothing would tell the downstream who calls")
+        return None
+    if kind.credential is CredentialUse.NEVER:
+        problems.add(f"{path}.token_exchange", f"a module of the kind {kind.name} has no use for a token")
+        return None
+    return read_settings(ExchangeSettings, written, f"{path}.token_exchange", problems)
+
+
+def _providers_known(modules: Iterable[ConfiguredModule], settings: Settings | None, problems: Problems) -> None:
+    """Whether each exchange names a provider that is trusted."""
+    names = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
+    for module in modules:
+        if names and module.exchange is not None and module.exchange.idp not in names:
+            path = f"delegation.modules.{module.name}.token_exchange.idp"
+            problems.add(path, f"no trusted provider has this name; there are {', '.join(names)}")
 
 
 def _authorizers(resolved: Mapping[str, object], plugins: Plugins, problems: Problems) -> list[ConfiguredAuthorizer]:
@@ -271,16 +255,3 @@ def _table(value: object) -> dict[str, object]:
 
 def _list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table: dict[str, object] = {}
-    for key, value in pairs:
-        if key in table:
-            raise ValueError(f"the key {key!r} is given twice in one object")
-        table[key] = value
-    return table
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from actas.core import ConfigurationError
-from actas.mcp.config import MAX_BYTES
+from actas.mcp.config_file import MAX_BYTES
 
 _TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
 _ELEMENT = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]\s*(?:#.*)?")

@@ -1,8 +1,6 @@
 """The door before an ``MCPServer`` that is there already: its tools, resources and prompts, for those who may."""
 
-import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,10 +21,12 @@ from actas.mcp.answer import Answer
 from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.caller import enter
 from actas.mcp.door import Door
+from actas.mcp.own_events import OwnEvents
 from actas.mcp.policy import Policy
 from actas.mcp.policy_guard import PolicyGuard
 from actas.mcp.settings import Settings
 from actas.mcp.site import CoreContext, Site
+from actas.mcp.subscriptions import while_admitted
 
 _caller: ContextVar[Session] = ContextVar("actas_caller")
 """For the one question that the SDK asks before its middleware runs."""
@@ -49,7 +49,7 @@ class ProtectedServer:
             for the server's own tools: ``current_pipeline(ctx).delegate(current_session(ctx), …)``.
         policy: who may use what.
         json_response, stateless: as ``MCPServer.streamable_http_app`` has them.
-        event_store: to resume streams from, likewise.
+        event_store: to resume streams from, likewise; each user's are kept apart in it.
         audit_sink: where the minutes go, in place of what the configuration says.
 
     Raises:
@@ -80,7 +80,7 @@ class ProtectedServer:
             streamable_http_path=settings.path,
             json_response=json_response,
             stateless_http=stateless,
-            event_store=event_store,
+            event_store=None if event_store is None else OwnEvents(event_store, _caller.get),
             max_request_body_size=settings.max_body_bytes,
             transport_security=TransportSecuritySettings(
                 allowed_hosts=assembly.allowed_hosts(settings, resource), allowed_origins=settings.allowed_origins
@@ -138,7 +138,9 @@ class ProtectedServer:
         answer = Answer(send, enter(scope, session, self._site.entrance.challenges, self.core_context.pipeline))
         user, caller = auth_context_var.set(scope["user"]), _caller.set(session)
         try:
-            async with _until(session if scope["method"] == "GET" else None):
+            if scope["method"] == "GET":  # a stream that waits for events
+                await while_admitted(session, lambda: self._manager.handle_request(scope, receive, answer), None)
+            else:
                 await self._manager.handle_request(scope, receive, answer)
             await answer.finish()
         except ClientDisconnect:
@@ -146,18 +148,3 @@ class ProtectedServer:
         finally:
             _caller.reset(caller)
             auth_context_var.reset(user)
-
-
-@contextlib.asynccontextmanager
-async def _until(session: Session | None) -> AsyncGenerator[None]:
-    """Leave, without an error, when the session's token expires: for a stream that waits for events."""
-    if session is None or session.expires_at == float("inf"):
-        yield
-        return
-    limit = asyncio.timeout(max(0.0, session.expires_at - time.time()))
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise

@@ -19,8 +19,6 @@ from actas.oauth.settings import TrustedIssuer
 Arguments = Mapping[str, object]
 """What a tool would be called with."""
 
-TOKEN_EXCHANGE = "none configured"  # noqa: S105 -- a sentence, no password
-
 _DEPENDS = Decision.refuse("on its arguments, which the authorizers look at")
 
 
@@ -45,7 +43,7 @@ async def explain(
             name: await _tool(pipeline, session, tool, hidden[name], arguments.get(name))
             for name, tool in guard.tools.items()
         },
-        "token_exchange": TOKEN_EXCHANGE,
+        "token_exchange": _exchanges(pipeline, session),
         "becomes": {name: principal(pipeline, name, session) for name in pipeline.registry.names()},
     }
 
@@ -56,6 +54,12 @@ def principal(pipeline: Pipeline, module: str, session: Session) -> dict[str, st
         return {"principal": pipeline.registry.get(module).principal(session)}
     except ActasError as error:
         return {"code": error.code, "why": error.detail or error.message}
+
+
+def _exchanges(pipeline: Pipeline, session: Session) -> dict[str, object]:
+    """What each module's downstream gets in place of the caller's token; modules that get none are left out."""
+    sources = {name: pipeline.registry.credentials(name) for name in pipeline.registry.names()}
+    return {name: dict(source.plan(session)) for name, source in sources.items() if source is not None}
 
 
 def unknown(name: str) -> dict[str, object]:

@@ -4,12 +4,11 @@ Needs the extra ``fastmcp``. Only what FastMCP makes public is used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 import mcp_types as types
-from fastmcp import FastMCP
+from fastmcp import Context, FastMCP
 from fastmcp.exceptions import DisabledError, NotFoundError
 from fastmcp.prompts import Prompt
 from fastmcp.resources import Resource, ResourceTemplate
@@ -20,7 +19,7 @@ from fastmcp.tools import Tool
 from mcp.shared.exceptions import MCPError
 from starlette.middleware import Middleware as StarletteMiddleware
 
-from actas.core import ActasError, Action, AuditSink, ConfigurationError
+from actas.core import ActasError, AuditSink, ConfigurationError
 from actas.mcp.answer import Answer
 from actas.mcp.asgi import ASGIApp, Receive, Scope, Send
 from actas.mcp.caller import Exchange, exchange_of
@@ -28,7 +27,6 @@ from actas.mcp.middleware import DoorMiddleware
 from actas.mcp.policy import Kind, Policy
 from actas.mcp.ruling import Ruling, answered, completed
 from actas.mcp.settings import Settings
-from actas.mcp.subscriptions import counted, listening, while_admitted
 
 _OPEN: Final = frozenset({"ping", "initialize", "server/discover", "logging/setLevel"})
 _LISTS: Final = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
@@ -116,7 +114,10 @@ class _Streams:
 
 
 class PolicyMiddleware(Middleware):
-    """Applies a policy to every message of a FastMCP server; made by :class:`FastMCPDoor`."""
+    """Applies a policy to every message of a FastMCP server; made by :class:`FastMCPDoor`.
+
+    FastMCP serves no subscriptions: asking for one names a method, which is not there without a rule for it.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -142,12 +143,10 @@ class PolicyMiddleware(Middleware):
         if method in _LISTS:
             listed = cast("Sequence[object]", await call_next(context))
             return [each for each in listed if await ruling.sees(session, *_named(each)) is not None]
-        if method == "subscriptions/listen":
-            return await self._listen(exchange, ruling, context, call_next)
         kind, name = _target(method, context.message)
         if not isinstance(name, str):
             raise MCPError(types.INVALID_PARAMS, "Invalid request parameters")
-        there = kind == "method" or await _has(_server(context), kind, name)
+        there = kind == "method" or await _has(cast("Context", context.fastmcp_context).fastmcp, kind, name)
         action = await ruling.sees(session, kind, name)
         if action is None or not there:
             raise await ruling.unknown(session, method, kind, name)
@@ -155,29 +154,6 @@ class PolicyMiddleware(Middleware):
             return await ruling.carry_out(exchange, action, kind, lambda: call_next(context))
         except (NotFoundError, DisabledError):
             raise await ruling.unknown(session, method, kind, name) from None
-
-    async def _listen(
-        self, exchange: Exchange, ruling: Ruling, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        session, message = exchange.session, dict(cast("Mapping[str, Any]", context.message))
-        wanted = message.get("notifications")
-        if not isinstance(wanted, dict):
-            raise MCPError(types.INVALID_PARAMS, "Invalid request parameters")
-        wanted = dict(cast("dict[str, Any]", wanted))
-        needed: list[Action] = []
-        if isinstance(uris := wanted.get("resourceSubscriptions"), list):
-            for uri in counted([uri for uri in cast("list[object]", uris) if isinstance(uri, str)]):
-                there = await _has(_server(context), "resource", uri)
-                action = await ruling.sees(session, "resource", uri)
-                needed += [action] if there and action is not None else []
-            wanted["resourceSubscriptions"] = [action.name for action in needed]
-        changed = replace(context, message={**message, "notifications": wanted})
-        ended = {"resultType": "complete"}
-
-        async def stream() -> Any:
-            return await while_admitted(session, lambda: call_next(changed), ended)
-
-        return await ruling.carry_out(exchange, listening(needed), "subscription", stream)
 
 
 def _exchange() -> Exchange:
@@ -191,12 +167,6 @@ def _exchange() -> Exchange:
     return exchange
 
 
-def _server(context: MiddlewareContext[Any]) -> FastMCP[Any]:
-    if context.fastmcp_context is None:
-        raise MCPError(types.INTERNAL_ERROR, "Internal server error")
-    return context.fastmcp_context.fastmcp
-
-
 async def _has(server: FastMCP[Any], kind: Kind, name: str) -> bool:
     """Whether ``server`` has it: asked for what is hidden too, so that an answer takes as long for it."""
     by_kind: dict[Kind, list[Callable[[str], Awaitable[object]]]] = {
@@ -206,10 +176,7 @@ async def _has(server: FastMCP[Any], kind: Kind, name: str) -> bool:
     }
     found = False
     for lookup in by_kind.get(kind, []):
-        try:
-            found = await lookup(name) is not None or found
-        except (NotFoundError, DisabledError):
-            continue
+        found = await lookup(name) is not None or found
     return found
 
 
@@ -221,10 +188,8 @@ def _named(component: object) -> tuple[Kind, str]:
             return "resource", component.uri_template
         case Resource():
             return "resource", str(component.uri)
-        case Prompt():
-            return "prompt", component.name
         case _:
-            return "method", ""
+            return "prompt", cast("Prompt", component).name
 
 
 def _target(method: str, message: Any) -> tuple[Kind, object]:
@@ -236,8 +201,6 @@ def _target(method: str, message: Any) -> tuple[Kind, object]:
             return "prompt", message.name
         case "resources/read":
             return "resource", str(message.uri)
-        case "resources/subscribe" | "resources/unsubscribe":
-            return "resource", message.get("uri")
         case "completion/complete":
             return completed(message.get("ref"))
         case _:

@@ -33,7 +33,7 @@ from actas.mcp.limits import Limits
 from actas.mcp.prompt_guard import PromptGuard
 from actas.mcp.receipts import proof
 from actas.mcp.resource_guard import ResourceGuard
-from actas.mcp.schema import adapter, json_schema
+from actas.mcp.schema import check_declaration, json_schema
 from actas.mcp.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -104,9 +104,9 @@ class Guard:
                     f"two tools are called {tool.name}: from {other.origin} and from {tool.origin}"
                 )
             try:
-                adapter(tool.action.parameters)
+                check_declaration(tool.action.parameters)
             except TypeError as error:
-                raise ConfigurationError(f"{tool.origin}: {error}") from error
+                raise ConfigurationError(f"{tool.origin}: {tool.name}: {error}") from error
             known[tool.name] = tool
         self._tools = known
         self._asked = self._asked or any(tool.action.can_access is not None for tool in known.values())

@@ -91,7 +91,6 @@ class Limits:
         self._per_user = None if settings.per_user is None else _Limit("per_user", settings.per_user, shared)
         self._per_issuer = None if settings.per_issuer is None else _Limit("per_issuer", settings.per_issuer, shared)
         self._per_tool = {tool: _Limit("per_tool", rate, shared) for tool, rate in settings.per_tool.items()}
-        self._shared = shared
         self._tally = Tally(audit, singly=1)
         self.strangers = Tally(audit, singly=_SINGLY)
         """For refusals before anybody is known."""
@@ -201,13 +200,9 @@ class Limits:
             raise
 
     async def aclose(self) -> None:
-        """Write what was counted so far, and leave the shared store."""
-        try:
-            await self._tally.aclose()
-            await self.strangers.aclose()
-        finally:
-            if self._shared is not None:
-                await self._shared.aclose()
+        """Write what was counted so far."""
+        await self._tally.aclose()
+        await self.strangers.aclose()
 
 
 def _event(session: Session, error: TooManyRequests, action: str, tool: str | None = None) -> AuditEvent:

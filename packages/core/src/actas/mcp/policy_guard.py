@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from mcp_types import methods
+from pydantic import BaseModel
 
 from actas.core import ActasError, Action, InsufficientScope, Pipeline, Session
 from actas.mcp.caller import Exchange, exchange_of
@@ -110,8 +111,17 @@ class PolicyGuard:
         exchange = None if ctx.request is None else exchange_of(ctx.request.scope)
         if exchange is None:
             raise MCPError(types.INVALID_REQUEST, "This server is served through its door only.")
+
+        async def in_json(ctx: _Context) -> HandlerResult:
+            result = await call_next(ctx)  # a model where another middleware answers in the handler's place
+            return (
+                result.model_dump(mode="json", by_alias=True, exclude_none=True)
+                if isinstance(result, BaseModel)
+                else result
+            )
+
         try:
-            return await self._judge(exchange, ctx, call_next)
+            return await self._judge(exchange, ctx, in_json)
         except ActasError as error:
             raise answered(exchange, error) from None
         finally:
@@ -142,13 +152,12 @@ class PolicyGuard:
 
     async def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
         """The entries that ``session`` may know of; for it alone to keep (MCP 2026-07-28, caching)."""
-        if not isinstance(result, dict):
-            return result
-        entries = cast("list[_Json]", result.get(listing.entries, []))
+        listed = cast("_Json", result or {})
+        entries = cast("list[_Json]", listed.get(listing.entries, []))
         shown = [
             entry for entry in entries if await self._ruling.sees(session, listing.kind, str(entry.get(listing.name)))
         ]
-        return {**_private(result), listing.entries: shown}
+        return {**_private(listed), listing.entries: shown}
 
     async def _known(
         self, session: Session, ctx: _Context, call_next: CallNext, kind: Kind, name: str

@@ -13,7 +13,7 @@ from typing import cast
 
 from actas.core import Audit, AuditEvent, AuditUnavailable, ConfigurationError, Outcome
 from actas.core.secrets import MAX_DEPTH, REFERENCE
-from actas.mcp.config import MAX_BYTES, read_file
+from actas.mcp.config_file import MAX_BYTES, read_file
 from actas.mcp.settings import SECRETS_DIRECTORY, Settings
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from actas.core import Action, InvalidParameters, Secret
+from actas.core import Action, InvalidParameters, JsonSchema, Secret
+from actas.mcp.json_parameters import TooManySteps, compiled
 
 T = TypeVar("T")
 
@@ -32,32 +33,44 @@ _MOST_VALUES = 10_000
 
 _LONGEST_KEY = 64
 """Characters of one key that are repeated in a message."""
-_ADAPTERS: dict[type[object], TypeAdapter[Any]] = {}  # Any: each class has its own
+_ADAPTERS: dict[type[object] | JsonSchema, TypeAdapter[Any]] = {}  # Any: each class has its own
 
 
-def adapter(cls: type[object]) -> TypeAdapter[Any]:
+def adapter(cls: type[object] | JsonSchema) -> TypeAdapter[Any]:
     """The pydantic view of a dataclass: strict about keys, its docstrings as descriptions.
 
     Raises:
-        TypeError: ``cls`` is no dataclass, or one of its fields has a type that JSON cannot carry.
+        TypeError: ``cls`` is no dataclass, or one of its fields has a type that is not there or that JSON cannot carry.
     """
     if cls in _ADAPTERS:
         return _ADAPTERS[cls]
-    if not dataclasses.is_dataclass(cls):
-        raise TypeError(f"{cls.__name__} must be a dataclass")
-    for each in _dataclasses_in(cls, set()):
-        if "__pydantic_config__" not in vars(each):
-            # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
-            type.__setattr__(each, "__pydantic_config__", _CONFIG)
+    if isinstance(cls, JsonSchema) or not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls if isinstance(cls, JsonSchema) else cls.__name__} must be a dataclass")
     try:
+        for each in _dataclasses_in(cls, set()):
+            if "__pydantic_config__" not in vars(each):
+                # pydantic reads its options from the class; a plain dataclass of a plug-in has none yet.
+                type.__setattr__(each, "__pydantic_config__", _CONFIG)
         made = _ADAPTERS[cls] = TypeAdapter(cls)
     except PydanticUserError as error:
         raise TypeError(f"{cls.__name__}: {error.message}") from error
+    except NameError as error:  # an annotation as text, of something that its module does not have
+        raise TypeError(f"{cls.__name__}: {error}") from error
     return made
 
 
-def json_schema(cls: type[object]) -> dict[str, Any]:  # Any: JSON Schema is open
-    """JSON Schema 2020-12 of a dataclass, as a tool's input: its titles and its docstring are left out."""
+def check_declaration(declared: type[object] | JsonSchema) -> None:
+    """Raises TypeError where ``declared`` cannot be the parameters of an action."""
+    if isinstance(declared, JsonSchema):
+        compiled(declared)
+    else:
+        adapter(declared)
+
+
+def json_schema(cls: type[object] | JsonSchema) -> dict[str, Any]:  # Any: JSON Schema is open
+    """JSON Schema 2020-12 of an action's parameters, as a tool's input: titles and a class's docstring are left out."""
+    if isinstance(cls, JsonSchema):
+        return dict(cls.document)
     schema = adapter(cls).json_schema()
     schema.pop("description", None)
     return cast("dict[str, Any]", _without_titles(schema))
@@ -73,10 +86,18 @@ def validate_parameters(action: Action, parameters: Mapping[str, object]) -> obj
         raise InvalidParameters(
             f"The parameters have more than {_MOST_VALUES} values. Send fewer.", detail="too many values"
         )
+    declared = action.parameters
     try:
-        return adapter(action.parameters).validate_python(parameters)
+        if isinstance(declared, JsonSchema):
+            problems = compiled(declared).problems(parameters, _MOST_PROBLEMS + 1)
+            if not problems:
+                return parameters
+        else:
+            return adapter(declared).validate_python(parameters)
     except ValidationError as error:
         problems = _problems_in(error)
+    except TooManySteps:
+        problems = ["they would take too long to check; send fewer values"]
     except (ValueError, RecursionError):
         problems = ["the parameters are nested too deeply or are not JSON"]
     told = "; ".join(problems[:_MOST_PROBLEMS])

@@ -11,6 +11,7 @@ from actas.core.roles import Permissions
 from actas.core.secret import Secret
 from actas.http import HttpSettings
 from actas.mcp.rates import Rate
+from actas.oauth.exchange.settings import VaultSettings
 from actas.oauth.settings import Binding, RevocationSettings, TrustedIssuer
 from actas.oauth.target import normal
 
@@ -195,6 +196,8 @@ class AuthSettings:
     """How the providers are asked for their keys, and about opaque tokens."""
     revocation: RevocationSettings | None = None
     """What is refused although its token is good: what `actas revoke` writes. None: nothing is."""
+    exchange_cache: VaultSettings = field(default_factory=VaultSettings)
+    """Where exchanged tokens are kept."""
     token_cache_seconds: float = 60.0
     """How long a verified token is remembered, at most until it expires; 0 verifies each time."""
     token_cache_entries: int = 10_000
@@ -223,7 +226,8 @@ class DelegationSettings:
     modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
     `prefix` the tools' prefix (likewise), `tools` the actions that become tools (all where it is left
-    out, none for `[]`); all other keys are the plug-in's own settings."""
+    out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the downstream; all other keys are
+    the plug-in's own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,12 +273,12 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedSettings:
-    """A Valkey or Redis server for what several processes of this server must know of each other: how many requests
-    somebody made. Needs the extra `shared`. Where it does not answer, each process counts for itself."""
+    """A Valkey or Redis server for what several processes of this server share: how many requests somebody made, and
+    exchanged tokens, sealed. Needs the extra `shared`. Where it does not answer, each process goes on by itself."""
 
     url: Secret | None = None
     """`rediss://user:password@host:port/0` (TLS), `redis://` (in the clear) or `unix:///path`; `valkey` in place of
-    `redis` is the same. None: each process counts for itself."""
+    `redis` is the same. None: each process is for itself."""
     ca_file: str | None = None
     """A PEM file with the authorities that may have issued the certificate of a `rediss` server. None: the system's."""
 

@@ -14,7 +14,16 @@ from typing import cast
 
 import orjson
 
-from actas.core import Audit, AuditSink, Authority, ConfigurationError, DelegationModule, DelegationRegistry, Pipeline
+from actas.core import (
+    Audit,
+    AuditSink,
+    Authority,
+    ConfigurationError,
+    CredentialSource,
+    DelegationModule,
+    DelegationRegistry,
+    Pipeline,
+)
 from actas.core.latecomer import Latecomer
 from actas.http import HttpClient
 from actas.mcp import assembly
@@ -24,6 +33,7 @@ from actas.mcp.config import Configuration
 from actas.mcp.cors import Cors
 from actas.mcp.endpoint import McpEndpoint, traced
 from actas.mcp.entrance import Endpoint, Entrance
+from actas.mcp.exchanges import Exchanges
 from actas.mcp.guard import Guard
 from actas.mcp.inflight import InFlight
 from actas.mcp.limits import Limits
@@ -31,9 +41,11 @@ from actas.mcp.metadata import Document, metadata_document, metadata_url, public
 from actas.mcp.peer import Peers
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
+from actas.mcp.subscriptions import end_streams
 from actas.mcp.tools import module_tools
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker
+from actas.oauth.denylist import Revocation
 from actas.oauth.dpop import ProofVerifier
 from actas.oauth.publication import PassedOn
 from actas.oauth.replay import MemoryReplayStore, ReplayStore
@@ -89,7 +101,10 @@ class Site:
             timeout=made.settings.mcp.tool_timeout,
             authority=Authority(auth.permissions, assembly.authorizers(made)),
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._http = HttpClient(auth.http)
+        self._store = assembly.shared_store(made.settings.shared)
+        self._exchanges = Exchanges(auth, self._store)
         authenticator = Authenticator(
             auth.trusted_idps,
             auth.permissions,
@@ -97,9 +112,10 @@ class Site:
             cache_size=auth.token_cache_entries,
             cache_ttl=auth.token_cache_seconds,
             revocation=auth.revocation,
+            on_revoked=self._heed_soon,
         )
         self.context = CoreContext(registry, pipeline, audit, authenticator)
-        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings))
+        self.limits = Limits(made.settings.limits, audit, assembly.shared_windows(made.settings, self._store))
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
@@ -109,16 +125,22 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created = Latecomer(module.name, assembly.created(module))
-            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools)
+            created, exchanger = Latecomer(module.name, assembly.created(module)), self._exchanges.source(module)
+            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
             self._own.register(module.name, created)
 
     def add_module(
-        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        prefix: str | None = None,
+        tools: Iterable[str] | None = None,
+        credentials: CredentialSource | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
         made = module_tools(name, module, prefix=prefix, only=tools)
-        self.context.registry.register(name, module)
+        self.context.registry.register(name, module, credentials=credentials)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:
@@ -231,6 +253,8 @@ class Site:
     async def _keep(self, opened: "asyncio.Future[None]") -> None:
         """From the start to the end in one task: the SDK's task group must be left where it was entered."""
         try:
+            self._loop = asyncio.get_running_loop()
+            self._exchanges.open()
             await self.context.pipeline.authority.initialize()
             await self._own.initialize_all()
             await self.context.authenticator.start()
@@ -239,6 +263,16 @@ class Site:
                 await self._leave.wait()
         finally:
             await self._release()
+
+    def _heed_soon(self, revoked: list[Revocation]) -> None:
+        """``revoked`` is refused already; what goes on beside requests ends too. May be called in any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all with it
+                self._loop.call_soon_threadsafe(self._heed, revoked)
+
+    def _heed(self, revoked: list[Revocation]) -> None:
+        self._exchanges.forget(revoked)
+        end_streams(self.context.authenticator.denies)
 
     async def retire(self) -> None:
         """:meth:`finish`, then :meth:`close`."""
@@ -267,10 +301,13 @@ class Site:
             await self._own.destroy_all()
         finally:
             try:
+                await self._exchanges.aclose()
                 await self.context.pipeline.authority.close()
                 await self.context.authenticator.aclose()
                 await self._http.aclose()
                 await self.limits.aclose()
+                if self._store is not None:
+                    await self._store.aclose()
             finally:
                 if self._owns_sink:
                     await self.context.audit.sink.close()

@@ -14,6 +14,9 @@ MOST = 1000
 
 _Result = TypeVar("_Result")
 
+_running: dict[asyncio.Timeout, tuple[Session, asyncio.AbstractEventLoop]] = {}
+"""Streams that nothing but time would end."""
+
 
 def listening(needed: Iterable[Action]) -> Action:
     """Listening, as an action: it needs the scopes of everything that is listened to."""
@@ -29,12 +32,23 @@ def counted(uris: list[str]) -> list[str]:
 
 
 async def while_admitted(session: Session, stream: Callable[[], Awaitable[_Result]], ended: _Result) -> _Result:
-    """Run ``stream``, at most until the session's token expires; ``ended`` is its result then."""
+    """Run ``stream``, until the session's token ends or :func:`end_streams` ends it: then ``ended`` is its result."""
     until = asyncio.timeout(max(0.0, min(session.expires_at - time.time(), LONGEST)))
+    _running[until] = session, asyncio.get_running_loop()
     try:
         async with until:
             return await stream()
     except TimeoutError:
         if not until.expired():
             raise
+    finally:
+        del _running[until]
     return ended
+
+
+def end_streams(denied: Callable[[Session], bool]) -> None:
+    """End the streams, in this event loop, of sessions that are ``denied`` by now."""
+    here = asyncio.get_running_loop()
+    for until, (session, loop) in list(_running.items()):
+        if loop is here and not until.expired() and denied(session):
+            until.reschedule(here.time())

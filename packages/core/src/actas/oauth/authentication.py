@@ -63,6 +63,7 @@ class Authenticator:
         cache_size: int = 10_000,
         cache_ttl: float = 60.0,
         revocation: RevocationSettings | None = None,
+        on_revoked: Callable[[list[Revocation]], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_settings(issuers)
@@ -74,7 +75,8 @@ class Authenticator:
         self._cache = TokenCache(size=cache_size)
         self._ttl = cache_ttl
         self._denied = DenyList()
-        self._revoked = None if revocation is None else RevocationFile(Path(revocation.path), clock)
+        self._on_revoked = on_revoked
+        self._revoked = None if revocation is None else RevocationFile(Path(revocation.path), clock, on_revoked)
         self._providers = Providers(
             [
                 Provider(
@@ -180,9 +182,18 @@ class Authenticator:
             LimitExceeded: too many are refused already.
         """
         named: tuple[tuple[DeniedClaim, str | None], ...] = (("jti", jti), ("sub", subject), ("sid", session))
-        for claim, value in named:
-            if value is not None:
-                self._denied.add(Revocation(claim=claim, value=value, issuer=issuer, until=until), self._clock())
+        entries = [
+            Revocation(claim=claim, value=value, issuer=issuer, until=until)
+            for claim, value in named
+            if value is not None
+        ]
+        for entry in entries:
+            self._denied.add(entry, self._clock())
+        self._on_revoked(entries)
+
+    def denies(self, session: Session) -> bool:
+        """Whether the token of ``session``, which was let in before, would be refused now as revoked."""
+        return self._refusal(session, self._clock()) is not None
 
     async def _admit(self, token: str, encoded: bytes) -> Session:
         verified = await self._verified(encoded)

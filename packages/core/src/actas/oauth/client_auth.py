@@ -1,8 +1,8 @@
 """How this server proves to a provider which client it is: client secrets (RFC 6749 section 2.3.1), a signed
 assertion (RFC 7523).
 
-A proof is what goes into one request: headers, and fields of its form. A method that proves itself by the connection
-(RFC 8705) would add ``client_id`` alone, and belongs to the HTTP client.
+A proof is what goes into one request: headers, and fields of its form. A certificate (RFC 8705) proves itself by the
+connection, and the form says ``client_id`` alone.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from actas.core.errors import ConfigurationError
 from actas.core.secret import Secret
+from actas.http import HttpClient, TlsIdentity
 from actas.oauth.client_settings import ClientCredentials
 
 ASSERTION_SECONDS = 60
@@ -56,7 +57,8 @@ class Client:
         self.id = credentials.id
         self._method = credentials.method_in_use
         self._secret = credentials.secret
-        self._key = None if credentials.private_key is None else _private_key(credentials.private_key)
+        key = credentials.private_key
+        self._key = None if key is None else private_key(key, "private_key")
         self._key_id = credentials.key_id
         self._audience = credentials.audience or issuer
         self._clock = clock
@@ -71,6 +73,8 @@ class Client:
                     "client_assertion": self._assertion(self._key),
                 }
             )
+        if self._method == "tls_client_auth":
+            return ClientProof({"client_id": self.id})
         secret = self._secret.reveal() if self._secret is not None else ""
         if self._method == "client_secret_post":
             return ClientProof({"client_id": self.id, "client_secret": secret})
@@ -80,7 +84,7 @@ class Client:
 
     def _assertion(self, key: PrivateKey) -> str:
         now = int(self._clock())
-        header = {"alg": _algorithm(key), "typ": "JWT"} | ({"kid": self._key_id} if self._key_id else {})
+        header = {"alg": algorithm_of(key), "typ": "JWT"} | ({"kid": self._key_id} if self._key_id else {})
         claims: dict[str, object] = {
             "iss": self.id,
             "sub": self.id,
@@ -92,15 +96,31 @@ class Client:
         return jwt.encode(header, claims, key, algorithms=[header["alg"]])
 
 
-def _private_key(secret: Secret) -> PrivateKey:
+def connected(credentials: ClientCredentials, http: HttpClient) -> HttpClient:
+    """The client to ask with: ``http``, or one beside it that presents the certificate of ``credentials``.
+
+    Raises:
+        ConfigurationError: the certificate cannot be read.
+    """
+    if credentials.certificate is None:
+        return http
+    return http.presenting(TlsIdentity(credentials.certificate, credentials.certificate_key))
+
+
+def private_key(secret: Secret, name: str) -> PrivateKey:
+    """The key that the setting ``name`` holds, PEM or JWK.
+
+    Raises:
+        ConfigurationError: it is none that can be used. Says nothing of it.
+    """
     key = _imported(secret.reveal())
     if key is None or not key.is_private:
-        raise ConfigurationError("private_key is no private key in PEM or JWK form, or has a passphrase")
+        raise ConfigurationError(f"{name} is no private key in PEM or JWK form, or has a passphrase")
     if isinstance(key, RSAKey):
         if key.raw_value.key_size < _LEAST_RSA_BITS:
-            raise ConfigurationError(f"private_key is too short: RSA needs {_LEAST_RSA_BITS} bits")
+            raise ConfigurationError(f"{name} is too short: RSA needs {_LEAST_RSA_BITS} bits")
     elif key.curve_name not in _ALGORITHMS:
-        raise ConfigurationError(f"private_key is on another curve than {', '.join(_ALGORITHMS)}")
+        raise ConfigurationError(f"{name} is on another curve than {', '.join(_ALGORITHMS)}")
     return key
 
 
@@ -111,5 +131,6 @@ def _imported(text: str) -> PrivateKey | None:
     return None
 
 
-def _algorithm(key: PrivateKey) -> str:
+def algorithm_of(key: PrivateKey) -> str:
+    """What ``key`` signs with."""
     return "RS256" if isinstance(key, RSAKey) else _ALGORITHMS[key.curve_name]

@@ -36,7 +36,7 @@ class DenyList:
     """
 
     def __init__(self, entries: Iterable[Revocation] = (), now: float = 0.0) -> None:
-        self._until: dict[tuple[str, str, str | None], float] = {}
+        self._until: dict[tuple[DeniedClaim, str, str | None], float] = {}
         for entry in entries:
             self.add(entry, now)
 
@@ -56,12 +56,20 @@ class DenyList:
                 raise LimitExceeded(detail="the deny list is full")
         self._until[key] = max(entry.until, self._until.get(key, entry.until))
 
+    def beyond(self, other: "DenyList") -> list[Revocation]:
+        """The entries that ``other`` does not have."""
+        return [
+            Revocation(claim=claim, value=value, issuer=issuer, until=until)
+            for (claim, value, issuer), until in self._until.items()
+            if (claim, value, issuer) not in other._until
+        ]
+
     def denies(self, session: Session, now: float) -> bool:
         """Whether the token of ``session`` is refused at ``now``."""
         if not self._until:
             return False
         claims, own = session.claims, session.issuer
-        named = [
+        named: list[tuple[DeniedClaim, object, str | None]] = [
             ("jti", claims.get("jti"), own),
             ("sid", claims.get("sid"), own),
             ("sub", session.subject, own),

@@ -20,9 +20,9 @@ import anyio
 from actas.core.errors import ActasError, AuthenticationError, AuthenticationUnavailable
 from actas.http import HttpClient, UnexpectedResponse
 from actas.oauth.claims import is_name
-from actas.oauth.client_auth import Client
+from actas.oauth.client_auth import Client, connected
 from actas.oauth.jwt import TokenReader, decode_object, names_any
-from actas.oauth.metadata import fetch_introspection_endpoint
+from actas.oauth.metadata import fetch_endpoint
 from actas.oauth.providers import Provider, Verified, asked_as_one, first_for
 from actas.oauth.reasons import Reason
 from actas.oauth.settings import IntrospectionSettings
@@ -105,6 +105,8 @@ class Introspector:
         self._issuer = providers[0].settings.issuer
         self._client = Client(asked.client, self._issuer, clock)
         self._http = http
+        self._asking = connected(asked.client, http)
+        self._mtls = asked.client.certificate is not None
         self._clock = clock
         self._max_bytes = max(provider.settings.security.max_token_bytes for provider in providers)
         self._reader = TokenReader(max_bytes=MAX_ANSWER_BYTES)
@@ -194,7 +196,7 @@ class Introspector:
             endpoint = self._settings.endpoint or await self._place()
             proof = self._client.prove()
             form = {"token": token.decode("ascii"), "token_type_hint": "access_token", **proof.fields}
-            response = await self._http.request(
+            response = await self._asking.request(
                 "POST",
                 endpoint,
                 headers={
@@ -220,7 +222,9 @@ class Introspector:
     async def _place(self) -> str:
         async with self._finding:
             if self._found is None:
-                self._found = await fetch_introspection_endpoint(self._http, self._providers[0].settings)
+                self._found = await fetch_endpoint(
+                    self._http, self._providers[0].settings, "introspection_endpoint", mtls=self._mtls
+                )
             return self._found
 
     async def _opened(self, body: bytes) -> dict[str, object]:

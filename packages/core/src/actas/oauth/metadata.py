@@ -2,6 +2,7 @@
 OpenID Connect discovery."""
 
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 from actas.core.errors import ActasError
@@ -37,18 +38,14 @@ async def fetch_metadata(http: HttpClient, issuer: TrustedIssuer) -> dict[str, o
         MetadataError: the document is about another issuer (RFC 8414 section 3.3), or there is none.
         HttpError: the provider cannot be reached.
     """
-    urls = (issuer.discovery_url,) if issuer.discovery_url else well_known_urls(issuer.issuer)
-    for url in urls:
+    *optional, last = (issuer.discovery_url,) if issuer.discovery_url else well_known_urls(issuer.issuer)
+    for url in optional:
         try:
-            document = await http.get_json(url)
+            return _checked(await http.get_json(url), issuer)
         except UnexpectedResponse as error:
-            if 400 <= error.status < 500 and url != urls[-1]:
-                continue
-            raise
-        if document.get("issuer") != issuer.issuer:
-            raise MetadataError(detail="the document's issuer is not the configured one; a final slash counts")
-        return document
-    raise MetadataError(detail="there is no metadata")
+            if not 400 <= error.status < 500:
+                raise
+    return _checked(await http.get_json(last), issuer)
 
 
 async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, object]:
@@ -64,15 +61,24 @@ async def fetch_keys(http: HttpClient, issuer: TrustedIssuer) -> Mapping[str, ob
     return await http.get_json(named_place(document, "jwks_uri", issuer.discovery_url or issuer.issuer))
 
 
-async def fetch_introspection_endpoint(http: HttpClient, issuer: TrustedIssuer) -> str:
-    """Where the provider answers about tokens (RFC 8414 section 2), as its metadata says.
+async def fetch_endpoint(http: HttpClient, issuer: TrustedIssuer, member: str, *, mtls: bool = False) -> str:
+    """Where one of the provider's endpoints is, as its metadata says: ``token_endpoint`` (RFC 8414 section 2).
+
+    Args:
+        http: our client.
+        issuer: the provider.
+        member: which endpoint.
+        mtls: the one for clients with a certificate, where there is one of its own (RFC 8705 section 5).
 
     Raises:
         MetadataError: as :func:`fetch_metadata` and :func:`named_place`.
         HttpError: the provider cannot be reached.
     """
     document = await fetch_metadata(http, issuer)
-    return named_place(document, "introspection_endpoint", issuer.discovery_url or issuer.issuer)
+    aliases = document.get("mtls_endpoint_aliases")
+    if mtls and isinstance(aliases, dict) and member in aliases:
+        document = cast("dict[str, object]", aliases)
+    return named_place(document, member, issuer.discovery_url or issuer.issuer)
 
 
 def named_place(document: Mapping[str, object], member: str, source: str) -> str:
@@ -87,3 +93,9 @@ def named_place(document: Mapping[str, object], member: str, source: str) -> str
     if source.lower().startswith("https:") and not place.lower().startswith("https:"):
         raise MetadataError(detail=f"the document was had by https, and the {member} in it is not https")
     return place
+
+
+def _checked(document: dict[str, object], issuer: TrustedIssuer) -> dict[str, object]:
+    if document.get("issuer") != issuer.issuer:
+        raise MetadataError(detail="the document's issuer is not the configured one; a final slash counts")
+    return document

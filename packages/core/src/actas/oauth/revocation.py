@@ -195,12 +195,20 @@ class RevocationFile:
 
     Nothing here is ever waited for on the way of a request.
 
+    Args:
+        path: the file.
+        clock: seconds since the epoch.
+        tell: is told what is revoked newly, in that thread; nothing in particular where nobody is let in any more.
+
     Raises:
         ConfigurationError: the file cannot be read, or its folder is not there. There need be no file yet.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float], tell: Callable[[list[Revocation]], object] = lambda _: None
+    ) -> None:
         self._path = path
+        self._tell = tell
         self._clock = clock
         self._signature: tuple[int, ...] | None = None
         self._stop = threading.Event()
@@ -243,11 +251,15 @@ class RevocationFile:
     def _load(self) -> None:
         content = _read(self._path)
         now = self._clock()
-        self.denied = DenyList((entry for entry in content.entries if entry.until > now), now)
+        before, denied = self.denied or DenyList(), DenyList((e for e in content.entries if e.until > now), now)
+        self.denied = denied
         self._signature = content.signature
+        if new := denied.beyond(before):
+            self._tell(new)
 
     def _give_up(self, why: str) -> None:
         if self.denied is not None:
             _log.error("the file of revocations cannot be relied on, nobody is let in: %s", why)
+            self.denied = None
+            self._tell([])
         self._signature = ()
-        self.denied = None

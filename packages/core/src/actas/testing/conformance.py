@@ -17,10 +17,13 @@ import pytest
 
 from actas.core import (
     ActasError,
+    DelegationCall,
+    DelegationResult,
     DelegationTimeout,
     Outcome,
 )
 from actas.core.audit import to_json
+from actas.mcp.schema import validate_parameters
 from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted, resources
 from actas.testing.declaration_rules import DeclarationRules
 from actas.testing.identity_rules import IdentityRules
@@ -64,7 +67,12 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         async with running(kit) as module:
             quick = replace(declared(module, name), timeout=0.5)
             road, _ = road_to(module, timeout=0.5)
-            slowly = asyncio.ensure_future(road.call(alice, quick, parameters, module.delegate))
+            credential = (await a_call(kit, alice, quick, parameters)).credential
+
+            async def step(call: DelegationCall) -> DelegationResult:
+                return await module.delegate(replace(call, credential=credential))
+
+            slowly = asyncio.ensure_future(road.call(alice, quick, parameters, step))
             await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")
             error = slowly.exception()
             expect(
@@ -80,9 +88,9 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             tried = [(action, harmless(kit, action)) for action in module.actions]
             if kit.slow is not None:
                 slow = declared(module, kit.slow[0])
-                tried.append((slow, slow.parameters(**kit.slow[1])))
+                tried.append((slow, validate_parameters(slow, kit.slow[1])))
             for action, parameters in tried:
-                call = asyncio.ensure_future(module.delegate(a_call(kit, alice, action, parameters)))
+                call = asyncio.ensure_future(module.delegate(await a_call(kit, alice, action, parameters)))
                 await asyncio.sleep(moment)
                 if call.cancel():
                     await ended(call, kit.grace, f"the cancelled {action.name}")
@@ -199,7 +207,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
 
     async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience)
+            road, sink = road_to(module, kit.patience, kit.credentials)
             for session in kit.users():
                 for action in module.actions:
                     sink.clear()
@@ -220,7 +228,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             kit.rename(alice, HOSTILE_NAMES["quote and semicolon"]),
         ]
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience)
+            road, sink = road_to(module, kit.patience, kit.credentials)
             for action in module.actions:
                 for session in refused:
                     sink.clear()

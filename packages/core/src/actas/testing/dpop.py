@@ -7,6 +7,11 @@ import uuid
 from collections.abc import Mapping
 from hashlib import sha256
 
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
+
 from actas.testing.tokens import SigningKey, generate_key, sign
 
 
@@ -32,7 +37,7 @@ class ProofKey:
     def thumbprint(self) -> str:
         """RFC 7638, SHA-256: what ``cnf.jkt`` says of a token that is bound to this key."""
         text = json.dumps(self.public, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(sha256(text).digest()).rstrip(b"=").decode()
+        return _encoded(sha256(text).digest())
 
     @property
     def confirmation(self) -> dict[str, object]:
@@ -60,7 +65,7 @@ class ProofKey:
             "htm": method,
             "htu": url,
             "iat": int(time.time()),
-            "ath": base64.urlsafe_b64encode(sha256(token.encode()).digest()).rstrip(b"=").decode(),
+            "ath": _encoded(sha256(token.encode()).digest()),
         }
         if nonce is not None:
             usual["nonce"] = nonce
@@ -75,6 +80,36 @@ class ProofKey:
     def headers(self, token: str, url: str, method: str = "POST", *, nonce: str | None = None) -> dict[str, str]:
         """The headers of one request with ``token``."""
         return {"authorization": f"DPoP {token}", "dpop": self.proof(token, url, method, nonce=nonce)}
+
+
+def proved(proof: str, method: str, token: str | None = None) -> dict[str, object]:
+    """The claims of a proof, and ``jkt``, the thumbprint of its key: as a server that receives it sees them.
+
+    Raises:
+        ValueError: its form, its signature, its method or its token's hash is wrong.
+    """
+    try:
+        header = json.loads(_decoded(proof.split(".")[0]))
+        key = KeySet.import_key_set({"keys": [header["jwk"]]}).keys[0]
+        registry = JWSRegistry(algorithms=[header["alg"]])
+        registry.max_header_length = 4096  # an RSA key is in it
+        claims = dict(jwt.decode(proof, key, registry=registry).claims)
+    except (JoseError, KeyError, TypeError) as error:
+        raise ValueError("this is no proof") from error
+    hashed = None if token is None else _encoded(sha256(token.encode()).digest())
+    if header.get("typ") != "dpop+jwt" or key.is_private or not claims.get("jti") or not claims.get("iat"):
+        raise ValueError("this is no proof")
+    if claims.get("htm") != method or claims.get("ath") != hashed:
+        raise ValueError("this proof is for another request")
+    return {**claims, "jkt": key.thumbprint()}
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _changed(usual: Mapping[str, object], changes: Mapping[str, object] | None) -> dict[str, object]:

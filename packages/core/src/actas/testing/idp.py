@@ -18,6 +18,7 @@ from actas.core.secret import Secret
 from actas.oauth.client_settings import ClientCredentials
 from actas.oauth.settings import IntrospectionSettings, TrustedIssuer
 from actas.testing.idp_clients import DemoClient
+from actas.testing.idp_exchange import ExchangeDesk
 from actas.testing.idp_http import HOST, Answer, Request, Server, handler_for
 from actas.testing.idp_opaque import OpaqueTokens
 from actas.testing.tokens import PublishedKey, SigningKey, generate_key, sign
@@ -69,6 +70,8 @@ class IdentityProvider:
         self.opaque = OpaqueTokens(lambda: self.issuer, self.key, lambda: self.clock())
         """Tokens that are no JWT, and who may ask about them."""
         self._asker = self.opaque.clients.add(DemoClient("resource-server", secret=uuid.uuid4().hex))
+        self.exchanges = ExchangeDesk(self.opaque.clients, self.issue, lambda: self.keys)
+        """Who may exchange tokens, and what for."""
         self._lock = Lock()
         self._default_algorithm = algorithms[0]
         self.keys: list[PublishedKey] = []
@@ -269,7 +272,9 @@ class IdentityProvider:
         if method == "GET" and path == self.jwks_path:
             return Answer(200, json.dumps(self.jwks()).encode())
         if method == "POST" and path == f"{self._path}/token":
-            return self._token(request.form)
+            return (
+                self.exchanges.exchange(request) if self.exchanges.handles(request.form) else self._token(request.form)
+            )
         if method == "POST" and path == self.introspection_path:
             return self.opaque.introspect(request)
         if method == "POST" and path == f"{self._path}/revoke":

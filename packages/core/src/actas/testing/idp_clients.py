@@ -19,11 +19,13 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class DemoClient:
-    """A client with a secret, or with a key of which the provider would have the public half."""
+    """A client with a secret, with a key of which the provider would have the public half, or with a certificate."""
 
     id: str
     secret: str | None = field(default=None, repr=False)
     key: SigningKey | None = field(default=None, repr=False)
+    certificate: str | None = None
+    """SHA-256 of its certificate, in hexadecimal (RFC 8705 section 2.2)."""
 
 
 class Clients:
@@ -46,7 +48,9 @@ class Clients:
         self._known[client.id] = client
         return client
 
-    def authenticated(self, headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:
+    def authenticated(
+        self, headers: Mapping[str, str], form: Mapping[str, str], certificate: str | None = None
+    ) -> str | None:
         """The id of the client that asks, where it proves that in exactly one way (RFC 6749 section 2.3)."""
         ways: list[Callable[[], str | None]] = []
         if "authorization" in headers:
@@ -55,7 +59,13 @@ class Clients:
             ways.append(lambda: self._with_secret(form.get("client_id", ""), form["client_secret"]))
         if "client_assertion" in form:
             ways.append(lambda: self._by_assertion(form))
+        if certificate is not None and not ways:
+            ways.append(lambda: self._by_certificate(form.get("client_id", ""), certificate))
         return ways[0]() if len(ways) == 1 else None
+
+    def _by_certificate(self, name: str, certificate: str) -> str | None:
+        client = self._known.get(name)
+        return name if client is not None and client.certificate == certificate else None
 
     def _by_basic(self, header: str) -> str | None:
         scheme, _, encoded = header.partition(" ")

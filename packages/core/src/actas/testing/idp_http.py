@@ -1,7 +1,9 @@
 """How the embedded identity provider hears and answers: plain HTTP, from threads, on the loopback."""
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +19,8 @@ class Request:
     path: str
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    certificate: str | None = None
+    """SHA-256 of the client's certificate, in hexadecimal, where it came by TLS with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Server(ThreadingHTTPServer):
@@ -63,13 +68,18 @@ def handler_for(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHand
                 self._send(Answer(421, b'{"error":"misdirected_request"}'))
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._send(answer(Request(method, urlsplit(self.path).path, form, headers)))
+            connection = self.connection
+            shown = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+            certificate = None if shown is None else sha256(shown).hexdigest()
+            self._send(answer(Request(method, urlsplit(self.path).path, form, headers, certificate)))
 
         def _send(self, given: Answer) -> None:
             self.send_response(given.status)
             self.send_header("content-type", given.content_type)
             self.send_header("content-length", str(len(given.body)))
             self.send_header("cache-control", "no-store")
+            for name, value in given.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(given.body)
 

@@ -68,7 +68,7 @@ class OpaqueTokens:
 
     def _client_of(self, request: Request) -> str | None:
         with self._lock:
-            return self.clients.authenticated(request.headers, request.form)
+            return self.clients.authenticated(request.headers, request.form, request.certificate)
 
     def _answer(self, token: str) -> dict[str, object]:
         claims = self.active.get(token, {"exp": 0})

@@ -10,6 +10,7 @@ from typing import TypeVar
 from actas.core import (
     Action,
     Audit,
+    CredentialSource,
     DelegationCall,
     DelegationModule,
     DelegationRegistry,
@@ -63,6 +64,8 @@ class ModuleKit:
     """An action, by name, and parameters with which it takes at least ten seconds."""
     make_dead: Callable[[], DelegationModule] | None = None
     """Makes the module on a downstream that does not answer."""
+    credentials: CredentialSource | None = None
+    """What stands in for the token exchange, for a module that needs a credential."""
     grace: float = 5.0
     """Seconds within which it must stop, release, or say how it is."""
     patience: float = 30.0
@@ -114,10 +117,17 @@ def harmless(kit: ModuleKit, action: Action) -> object:
     return validate_parameters(action, kit.parameters[action.name])
 
 
-def a_call(kit: ModuleKit, session: Session, action: Action, parameters: object) -> DelegationCall:
-    """A call that has the kit's patience."""
-    deadline = time.monotonic() + kit.patience
-    return DelegationCall(session=session, action=action, parameters=parameters, deadline=deadline, request_id=new_id())
+async def a_call(kit: ModuleKit, session: Session, action: Action, parameters: object) -> DelegationCall:
+    """A call that has the kit's patience, and a credential where the kit has a source of them."""
+    credential = None if kit.credentials is None else await kit.credentials.obtain(session)
+    return DelegationCall(
+        session=session,
+        action=action,
+        parameters=parameters,
+        deadline=time.monotonic() + kit.patience,
+        request_id=new_id(),
+        credential=credential,
+    )
 
 
 async def ask(
@@ -125,12 +135,14 @@ async def ask(
 ) -> DelegationResult:
     """Call the module directly: harmlessly, where no parameters are given."""
     given = harmless(kit, action) if parameters is None else parameters
-    call = a_call(kit, session, action, given)
+    call = await a_call(kit, session, action, given)
     return await bounded(module.delegate(call), kit.patience, f"delegate() of {action.name}")
 
 
-def road_to(module: DelegationModule, timeout: float = 30.0) -> tuple[Pipeline, MemorySink]:
+def road_to(
+    module: DelegationModule, timeout: float = 30.0, credentials: CredentialSource | None = None
+) -> tuple[Pipeline, MemorySink]:
     """A real pipeline with the module registered as :data:`NAME`, and what it records."""
     registry, sink = DelegationRegistry(), MemorySink()
-    registry.register(NAME, module)
+    registry.register(NAME, module, credentials=credentials)
     return Pipeline(registry, Audit(sink), validator=validate_parameters, timeout=timeout), sink

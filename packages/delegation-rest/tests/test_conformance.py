@@ -1,0 +1,39 @@
+"""The suite that every delegation module must pass."""
+
+import pytest
+from rest_gateway import ALICE, BOB, OPERATIONS, Source, parameters_for, settings_for
+from rest_service import Service
+
+from actas.delegation.rest.module import RestDelegation
+from actas.delegation.rest.settings import RestSettings
+from actas.testing.conformance import ModuleConformance, ModuleKit
+from actas.testing.idp import IdentityProvider
+
+
+class TestRestDelegation(ModuleConformance):
+    @pytest.fixture
+    def kit(self, service: Service, provider: IdentityProvider) -> ModuleKit:
+        from rest_service import Reply
+
+        def slowly(seen: object) -> Reply:
+            import time
+
+            time.sleep(1.5)  # long after the deadline that the suite sets
+            return Reply({})
+
+        service.replies["/v1/status/598"] = slowly
+        settings = settings_for(service)
+        return ModuleKit(
+            make=lambda: RestDelegation(settings),
+            make_dead=lambda: RestDelegation(
+                settings_for(service, base_url="http://127.0.0.1:1/v1", limits=settings.limits)
+            ),
+            alice=ALICE,
+            bob=BOB,
+            parameters={name: parameters_for(name) for name in [*OPERATIONS, "request", "health"]},
+            slow=("get-status", {"status": "598"}),
+            credentials=Source(provider),
+            settings=RestSettings,
+            plugin="actas.delegation.rest.plugin",
+            heavy_imports=["httpx", "httpx2", "actas.http"],
+        )

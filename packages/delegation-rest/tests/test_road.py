@@ -1,0 +1,245 @@
+"""The whole road: a signed token, an exchange at a real provider, HTTP, an unmodified client, both wires."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import pytest
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from rest_service import AUDIENCE, STACK, Reply, Service
+from test_openapi import CRM
+
+from actas.core import ConfigurationError, MemorySink, Outcome
+from actas.mcp import MCPOAuthServer
+from actas.testing.idp import IdentityProvider
+from actas.testing.idp_clients import DemoClient
+
+pytestmark = pytest.mark.anyio
+
+MCP = "https://mcp.example/mcp"
+Wire = Literal["auto", "legacy"]
+WIRES: list[Wire] = ["auto", "legacy"]
+
+
+class Road:
+    """A running server, its minutes, and the service behind it."""
+
+    def __init__(self, server: MCPOAuthServer, provider: IdentityProvider, minutes: MemorySink, wire: Wire) -> None:
+        self.server, self.provider, self.minutes, self.wire = server, provider, minutes, wire
+
+    @asynccontextmanager
+    async def client(self, user: str = "alice") -> AsyncGenerator[Client]:
+        token = self.provider.issue(user)
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as http,
+            Client(streamable_http_client(self.server.url, http_client=http), mode=self.wire) as client,
+        ):
+            yield client
+
+    async def call(self, tool: str, user: str = "alice", **arguments: object) -> Any:
+        """The structured content; where it is an error, its code."""
+        async with self.client(user) as client:
+            result = await client.call_tool(tool, arguments)
+        assert result.structured_content is not None
+        if result.is_error:
+            return result.structured_content["error"]["code"]
+        assert (result.meta or {})["actas/receipt"]["identity"] == user
+        return result.structured_content
+
+
+@pytest.fixture(autouse=True)
+def exchanging(provider: IdentityProvider) -> Iterator[None]:
+    provider.exchanges.clients.add(DemoClient("gateway", secret="s3cret"))
+    yield
+    provider.exchanges.asked.clear()
+    provider.exchanges.claims = {}
+    provider.exchanges.error = None
+
+
+def configuration(provider: IdentityProvider, service: Service, document: Path) -> dict[str, Any]:
+    document.write_text(json.dumps(CRM))
+    return {
+        "mcp": {"port": 0, "resource": MCP},
+        "auth": {
+            "trusted_idps": [
+                {
+                    "name": "test",
+                    "issuer": provider.issuer,
+                    "audience": MCP,
+                    "role_mappings": {"user": ["staff"]},
+                }
+            ],
+            "permissions": {"user": ["crm:use"]},
+        },
+        "delegation": {
+            "modules": {
+                "crm": {
+                    "kind": "rest",
+                    "base_url": service.base,
+                    "permission": "crm:use",
+                    "openapi": {"document": str(document)},
+                    "requests": {"allow": ["GET /files/**"]},
+                    "health": {"path": "/health"},
+                    "identity_headers": {"X-User": "username"},
+                    "token_exchange": {
+                        "idp": "test",
+                        "client": {"id": "gateway", "secret": "s3cret"},
+                        "audience": AUDIENCE,
+                        "cache": {"enabled": True},
+                    },
+                }
+            }
+        },
+    }
+
+
+@pytest.fixture(params=WIRES)
+async def road(
+    request: pytest.FixtureRequest, provider: IdentityProvider, service: Service, tmp_path: Path
+) -> AsyncGenerator[Road]:
+    minutes = MemorySink()
+    running = MCPOAuthServer(configuration(provider, service, tmp_path / "crm.json"), audit_sink=minutes)
+    await running.start()
+    try:
+        yield Road(running, provider, minutes, request.param)
+    finally:
+        await running.stop()
+
+
+async def test_two_users_call_the_same_tool_and_the_service_sees_each_of_them(road: Road, service: Service) -> None:
+    for user in ("alice", "bob", "alice"):
+        assert (await road.call("crm-get-customer-by-id", user, id=7))["body"]["subject"] == user
+    assert [seen.subject for seen in service.seen] == ["alice", "bob", "alice"]
+    assert [seen.header("x-user") for seen in service.seen] == ["alice", "bob", "alice"]
+
+
+async def test_tools_come_from_the_document_with_hints_and_schemas(road: Road) -> None:
+    async with road.client() as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {"crm-delegate", "crm-health", "crm-list-customers", "crm-add-customer"} <= set(tools)
+    assert tools["crm-list-customers"].annotations and tools["crm-list-customers"].annotations.read_only_hint
+    assert tools["crm-delete-customers-by-id"].annotations.destructive_hint  # type: ignore[union-attr]
+    assert tools["crm-add-customer"].input_schema["required"] == ["body"]
+
+
+async def test_a_guest_sees_none_of_them(road: Road, service: Service) -> None:
+    async with road.client("guest") as client:
+        assert not [tool for tool in (await client.list_tools()).tools if tool.name.startswith("crm-")]
+        with pytest.raises(MCPError, match="Unknown tool"):
+            await client.call_tool("crm-list-customers", {})
+    assert service.seen == []
+
+
+async def test_the_minutes_prove_whom_the_service_saw(road: Road) -> None:
+    await road.call("crm-delegate", path="/files/a/b")
+    (event,) = [event for event in road.minutes.entries(outcome=Outcome.SUCCESS) if event.source == "delegation:crm"]
+    assert event.receipt is not None and event.receipt.details == {"token_subject": "alice", "status": "200"}
+    assert (event.subject, event.tool, event.action) == ("alice", "crm-delegate", "request")
+
+
+async def test_a_token_that_the_service_refuses_is_exchanged_anew_once(
+    road: Road, service: Service, provider: IdentityProvider
+) -> None:
+    async with road.client() as client:
+        await client.call_tool("crm-health", {})
+        first = service.seen[-1].header("authorization") or ""
+        service.refused.add(first.removeprefix("Bearer "))
+        # Tokens of one second differ by their jti.
+        result = await client.call_tool("crm-get-customer-by-id", {"id": 7})
+    assert not result.is_error and len(provider.exchanges.asked) == 2
+    assert service.seen[-1].header("authorization") != first
+
+
+async def test_without_an_exchanged_token_nothing_reaches_the_service(
+    road: Road, service: Service, provider: IdentityProvider
+) -> None:
+    provider.exchanges.claims = {"sub": "bob"}
+    assert await road.call("crm-get-customer-by-id", id=7) == "exchange_refused"
+    provider.exchanges.claims = {"aud": "https://another.example"}
+    assert await road.call("crm-get-customer-by-id", id=7) == "exchange_refused"
+    assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code"),
+    [
+        ("crm-delegate", {"path": "/files/../admin"}, "rest_request_refused"),
+        ("crm-delegate", {"path": "//evil.example/x"}, "rest_request_refused"),
+        ("crm-delegate", {"path": "/files/%252e%252e/admin"}, "rest_request_refused"),
+        ("crm-delegate", {"path": "/files/a", "headers": {"X-User": "bob"}}, "rest_request_refused"),
+        ("crm-delegate", {"path": "/files/a", "method": "DELETE"}, "rest_request_refused"),
+        ("crm-get-customer-by-id", {"id": "../7"}, "invalid_parameters"),
+        ("crm-list-customers", {"Authorization": "Bearer stolen"}, "invalid_parameters"),
+    ],
+)
+async def test_an_attack_is_refused_and_in_the_minutes(
+    road: Road, service: Service, tool: str, arguments: dict[str, Any], code: str
+) -> None:
+    assert await road.call(tool, **arguments) == code
+    assert service.seen == []
+    (event,) = [event for event in road.minutes.entries(outcome=Outcome.REFUSED) if event.tool == tool]
+    assert (event.code, event.subject) == (code, "alice")
+
+
+async def test_a_stack_trace_of_the_service_reaches_nobody_and_no_token_is_in_anything(
+    road: Road, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    service.replies["/v1/files/broken"] = Reply({"trace": STACK}, 500)
+    token = road.provider.issue("alice")
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": "application/json"}
+    call = {"name": "crm-delegate", "arguments": {"path": "/files/broken"}}
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        answer = await http.post(road.server.url, headers=headers, json=body)
+    error = answer.json()["result"]["structuredContent"]["error"]
+    assert error["code"] == "rest_service_failed" and "HTTP 500" in error["message"]
+    assert error["requestId"] in error["message"] and service.seen[-1].header("x-request-id") == error["requestId"]
+    everything = answer.text + caplog.text + "".join(repr(event) for event in road.minutes.entries())
+    exchanged = (service.seen[-1].header("authorization") or "").removeprefix("Bearer ")
+    assert "hunter2" not in everything and "app.py" not in everything
+    for secret in (token, exchanged):
+        assert secret.count(".") == 2
+        assert secret not in everything and secret.rsplit(".", 1)[1] not in everything
+
+
+async def test_a_service_that_is_down_takes_nobody_with_it_and_is_used_again_when_it_is_back(
+    provider: IdentityProvider, service: Service, tmp_path: Path
+) -> None:
+    with Service(provider, AUDIENCE) as gone:
+        port = int(gone.origin.rpartition(":")[2])
+    written = configuration(provider, service, tmp_path / "crm.json")
+    modules = written["delegation"]["modules"]
+    modules["shop"] = {**modules["crm"], "base_url": f"http://127.0.0.1:{port}/v1"}
+    running = MCPOAuthServer(written, audit_sink=MemorySink())
+    await running.start()
+    try:
+        opened = Road(running, provider, MemorySink(), "auto")
+        assert await opened.call("shop-get-customer-by-id", id=7) == "downstream_unavailable"
+        assert (await opened.call("crm-get-customer-by-id", id=7))["status"] == 200
+        async with opened.client() as client:
+            health = (await client.call_tool("health-check", {})).structured_content or {}
+        told = {name: each["healthy"] for name, each in health["modules"].items()}
+        assert told == {"crm": True, "shop": False}
+        with Service(provider, AUDIENCE, port):
+            assert (await opened.call("shop-get-customer-by-id", id=7))["body"]["subject"] == "alice"
+    finally:
+        await running.stop()
+
+
+async def test_a_module_without_an_exchange_is_no_configuration(
+    provider: IdentityProvider, service: Service, tmp_path: Path
+) -> None:
+    written = configuration(provider, service, tmp_path / "crm.json")
+    del written["delegation"]["modules"]["crm"]["token_exchange"]
+    with pytest.raises(ConfigurationError, match="token_exchange is required"):
+        MCPOAuthServer(written)
+    written = configuration(provider, service, tmp_path / "crm.json")
+    written["delegation"]["modules"]["crm"]["openapi"]["include"] = ["nothing-*"]
+    with pytest.raises(ConfigurationError, match=r"delegation\.modules\.crm: openapi\.include"):
+        MCPOAuthServer(written)
