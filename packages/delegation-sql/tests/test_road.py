@@ -195,3 +195,27 @@ async def test_no_token_and_no_driver_text_is_in_anything_that_anybody_reads(
     everything = answer.text + caplog.text + "".join(repr(event) for event in road.minutes.entries())
     assert token not in everything
     assert token.rsplit(".", 1)[1] not in everything
+
+
+async def test_a_long_result_is_read_to_its_end_by_its_user_and_by_nobody_else(road: Road) -> None:
+    arguments = {"sql": "SELECT g, 9007199254740992 + g FROM generate_series(1, 250) g ORDER BY g"}
+    pages: list[list[list[object]]] = []
+    cursor: str | None = None
+    while cursor is not None or not pages:
+        page = arguments if cursor is None else {**arguments, "cursor": cursor}
+        async with road.client() as client:  # each page with a token and a connection of its own
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            result = await client.call_tool(
+                "sql-delegate", arguments if cursor is None else {**arguments, "cursor": cursor}
+            )
+        assert result.structured_content is not None
+        pages.append(result.structured_content["rows"])
+        cursor = result.structured_content.get("cursor")
+        if cursor is not None:
+            async with road.client("bob") as client:
+                stolen = await client.call_tool("sql-delegate", {**arguments, "cursor": cursor})
+            assert stolen.is_error
+            assert (stolen.structured_content or {})["error"]["code"] == "invalid_parameters"
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert pages[2][-1] == [250, "9007199254741242"]
+    assert "cursor" in tools["sql-delegate"].input_schema["properties"]
