@@ -25,6 +25,10 @@ CREATE TABLE shop.orders (
     taxed numeric GENERATED ALWAYS AS (total * 1.2) STORED, twice int REFERENCES shop.orders,
     CONSTRAINT of_customer FOREIGN KEY (customer, country) REFERENCES shop.customers (number, country),
     CONSTRAINT not_negative CHECK (total >= 0));
+CREATE TYPE shop.state AS ENUM ('open', 'paid', 'sent');
+ALTER TYPE shop.state ADD VALUE 'packed' BEFORE 'sent';
+CREATE TABLE shop.parcels (state shop.state, states shop.state[], id int);
+GRANT SELECT ON shop.parcels TO app_users;
 CREATE TABLE shop.hidden (id int REFERENCES shop.orders);
 CREATE TABLE shop.half (
     shown int, hidden int REFERENCES shop.orders, CHECK (hidden > 0),
@@ -92,6 +96,7 @@ async def test_a_tables_details_are_complete(gateway: Gateway) -> None:
         "nullable": True,
         "default": None,
         "generated": None,
+        "values": None,
         "comment": "The text",
     }
     assert {"name": "notes_pkey", "kind": "primary key", "definition": "PRIMARY KEY (id)"} in details["constraints"]
@@ -169,6 +174,9 @@ async def test_what_a_table_is_and_allows_is_shown(gateway: Gateway, shop: Admin
     view = (await gateway.call(TableDetails(table="totals", schema="shop"))).data
     assert (view["kind"], view["comment"], view["estimated_rows"]) == ("view", "By country", None)
     assert (await gateway.call(TableDetails(table="notes"))).data["row_security"] is True
+    parcels = (await gateway.call(TableDetails(table="parcels", schema="shop"))).data
+    states = ["open", "paid", "packed", "sent"]
+    assert [column["values"] for column in parcels["columns"]] == [states, states, None]
 
 
 async def test_estimates_are_for_those_who_may_read_the_whole_table(gateway: Gateway, shop: Admin) -> None:

@@ -205,9 +205,7 @@ async def test_a_long_result_is_read_to_its_end_by_its_user_and_by_nobody_else(r
         page = arguments if cursor is None else {**arguments, "cursor": cursor}
         async with road.client() as client:  # each page with a token and a connection of its own
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            result = await client.call_tool(
-                "sql-delegate", arguments if cursor is None else {**arguments, "cursor": cursor}
-            )
+            result = await client.call_tool("sql-delegate", page)
         assert result.structured_content is not None
         pages.append(result.structured_content["rows"])
         cursor = result.structured_content.get("cursor")

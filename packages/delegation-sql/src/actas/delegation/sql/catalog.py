@@ -44,6 +44,8 @@ MOST_COLUMNS = 100
 MOST_OTHERS = 50
 """Constraints, foreign keys in each direction, and indexes that the details show."""
 
+MOST_VALUES = 50
+"""Values of an enumeration that a column's details show."""
 MOST_ROWS = 4000
 """Rows of any answer: the most columns that a result can have, twice, and some."""
 
@@ -113,6 +115,11 @@ SELECT t.nspname AS schema, t.relname AS name, t.kind, {_cut("pg_catalog.obj_des
             WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
         'generated', CASE WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated = 's' THEN 'stored'
             WHEN a.attgenerated <> '' THEN 'virtual' END,
+        'values', (
+            SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)
+            FROM (SELECT e.enumlabel, e.enumsortorder
+                FROM pg_catalog.pg_type y JOIN pg_catalog.pg_enum e ON e.enumtypid IN (y.oid, y.typelem)
+                WHERE y.oid = a.atttypid ORDER BY e.enumsortorder LIMIT {MOST_VALUES}) l),
         'comment', {_cut("pg_catalog.col_description(a.attrelid, a.attnum)", 300)}) ORDER BY a.attnum)
      FROM a) AS columns,
     (SELECT {_columns_of("k.conrelid", "k.conkey")} FROM k WHERE k.contype = 'p') AS primary_key,

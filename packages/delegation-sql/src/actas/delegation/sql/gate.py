@@ -54,7 +54,7 @@ class Verdict:
     calls_allowed_functions: bool
     """Whether it calls functions that the settings allow: these may write."""
     ordered: bool = False
-    """Whether its rows come in an order that it asks for."""
+    """Whether its rows come in an order that it asks for, or can have no other."""
     may_bring_nulls: bool = False
     """Whether a column of a table can be NULL in its result though it cannot be in the table: an outer join."""
 
@@ -130,7 +130,9 @@ def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
         where = place(statement, character_of(statement, statements[0], walk.kind, walk.node))
         needs = "No level allows it." if unfit.needs is None else f"It needs the level {unfit.needs.label}."
         return _Refusal(f"Refused: {unfit.construct}{where} is not allowed at your level, {level.label}. {needs}")
-    return Verdict(walk.needs, walk.calls_allowed_functions, "sortClause" in root, walk.may_bring_nulls)
+    return Verdict(
+        walk.needs, walk.calls_allowed_functions, "sortClause" in root or kind == "ExplainStmt", walk.may_bring_nulls
+    )
 
 
 def _second(statement: str, statements: list[Node]) -> str:

@@ -37,7 +37,7 @@ from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
 _OLDEST_LIBPQ = 170000
-_CATALOG_BYTES = 1_000_000
+_CATALOG_BYTES = 2_000_000
 """Bytes of an answer about tables. ``catalog`` cuts texts and lists, so that the longest stays below it."""
 _LONG_STATEMENT = 8192
 """Characters: judging more than this would keep all other calls waiting."""
