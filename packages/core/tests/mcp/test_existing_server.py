@@ -21,6 +21,7 @@ from pydantic import AnyHttpUrl
 
 from actas.core import Authorization, ConfigurationError, InsufficientScope, MemorySink, Outcome
 from actas.mcp import Policy, ProtectedServer, Rule, current_session, step_up
+from actas.oauth import KnownActor
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, ROLES, Mode, settings_for
@@ -131,7 +132,9 @@ def protect(idp: IdentityProvider, sink: MemorySink) -> Protect:
         form: str = "json", server: Any = None, policy: Policy = POLICY, **options: Any
     ) -> AsyncIterator[Served]:
         def made(port: int) -> ProtectedServer:
-            settings = settings_for(idp.trusted(role_mappings=ROLES), resource=f"http://127.0.0.1:{port}/mcp")
+            helper = KnownActor(subject="helper", permissions=["toy:use"])
+            trusted = idp.trusted(role_mappings=ROLES, actors=[helper])
+            settings = settings_for(trusted, resource=f"http://127.0.0.1:{port}/mcp")
             return ProtectedServer(
                 existing() if server is None else server,
                 settings,
@@ -480,6 +483,31 @@ async def test_a_list_of_many_pages_is_looked_through_but_not_for_ever(protect: 
             assert len(asked) == 100
 
 
+@WIRES
+async def test_pages_do_not_say_what_is_hidden(protect: Protect, idp: IdentityProvider, version: str) -> None:
+    names = ["report-a", "report-secret", "forgotten", "report-b"]
+
+    async def pages(ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        cursor = (params.cursor if params else None) or names[0]
+        if cursor not in names:
+            raise MCPError(types.INVALID_PARAMS, "there is no such cursor")
+        number = names.index(cursor)
+        tool = types.Tool(name=cursor, input_schema={"type": "object"})
+        return types.ListToolsResult(tools=[tool], next_cursor=names[number + 1] if number + 1 < len(names) else None)
+
+    async with protect("json", Server("paged", on_list_tools=pages)) as served:
+        alice = idp.issue("alice")
+        result = (await served.post(alice, "tools/list", version=version)).json()["result"]
+        assert [tool["name"] for tool in result["tools"]] == ["report-a", "report-b"]
+        assert "nextCursor" not in result
+        hidden, absent = [
+            await served.post(alice, "tools/list", {"cursor": cursor}, version=version)
+            for cursor in ("report-secret", "report-absent")
+        ]
+        assert (hidden.status_code, hidden.text) == (absent.status_code, absent.text)
+        assert hidden.json()["error"]["code"] == types.INVALID_PARAMS
+
+
 async def test_a_server_that_does_not_list_has_nothing_to_call(protect: Protect, idp: IdentityProvider) -> None:
     async def refuse(ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         raise MCPError(types.INTERNAL_ERROR, "no list today")
@@ -627,9 +655,11 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
     async with protect("stateful", event_store=Events()) as served:
         params: dict[str, object] = {"name": "report-whoami", "arguments": {}}
         begun: dict[str, tuple[dict[str, str], str]] = {}
-        for user in ("alice", "bob"):
+        tokens = {user: idp.issue(user) for user in ("alice", "bob")}
+        tokens["helper"] = idp.issue("alice", claims={"act": {"sub": "helper"}})
+        tokens["client"] = idp.issue("alice", claims={"client_id": "another"})
+        for user, token in tokens.items():
             start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-            token = idp.issue(user)
             opened = await served.post(token, "initialize", start, version=HANDSHAKE)
             theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
             sent = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", **theirs}
@@ -637,7 +667,7 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
             done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
             assert (await served.http.post(served.url, headers=sent, json=done)).status_code == 202
             answer = await served.post(token, "tools/call", params, version=HANDSHAKE, headers=theirs)
-            assert user in answer.text
+            assert '"result":"' in answer.text.replace(" ", "")
             (first, *_) = re.findall(r"^id: (\S+)", answer.text, re.MULTILINE)
             begun[user] = ({**sent, "accept": "text/event-stream"}, first)
 
@@ -655,6 +685,21 @@ async def test_a_stream_is_resumed_by_whom_it_was_meant_for_and_nobody_else(
             own = await resumed(user, begun[user][1])
             assert f'"result":"{user}"' in own.replace(" ", "") and other not in own
             assert "result" not in await resumed(user, begun[other][1])
+        for acting in ("helper", "client"):  # in the name of the same user
+            assert "result" not in await resumed(acting, begun["alice"][1])
+            assert "result" not in await resumed("alice", begun[acting][1])
+
+
+async def test_a_session_is_not_anothers_who_acts_for_the_same_user(protect: Protect, idp: IdentityProvider) -> None:
+    acting = idp.issue("alice", claims={"act": {"sub": "helper"}})
+    for other in (acting, idp.issue("alice", claims={"client_id": "another"})):
+        async with protect("stateful") as served:
+            start = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            for owner, stranger in ((idp.issue("alice"), other), (other, idp.issue("alice"))):
+                opened = await served.post(owner, "initialize", start, version=HANDSHAKE)
+                theirs = {"mcp-session-id": opened.headers["mcp-session-id"]}
+                response = await served.post(stranger, "tools/list", version=HANDSHAKE, headers=theirs)
+                assert response.status_code == 404
 
 
 @WIRES

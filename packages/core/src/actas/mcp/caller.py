@@ -1,5 +1,6 @@
 """Who makes a request, for whatever serves it: kept in the ASGI scope, and nowhere else."""
 
+import json
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -109,14 +110,15 @@ def _exchange(of: _HasScope | _HasRequest) -> Exchange:
 
 
 def sdk_user(session: Session) -> AuthenticatedUser:
-    """The caller as the SDK knows him: it binds its sealed request state to client, issuer and subject.
+    """The caller as the SDK knows him: it binds sessions and its sealed request state to client, issuer and subject.
 
+    The SDK knows no actors: whoever acts for a user is another client than the one that he uses himself.
     It gets no token: nothing in the SDK needs it, so nothing can pass it on.
     """
     return AuthenticatedUser(
         AccessToken.model_construct(
             token="",
-            client_id=session.client_id or "",
+            client_id=client_of(session),
             scopes=list(session.scopes),
             expires_at=None,
             resource=None,
@@ -124,3 +126,10 @@ def sdk_user(session: Session) -> AuthenticatedUser:
             claims={"iss": session.issuer},
         )
     )
+
+
+def client_of(session: Session) -> str:
+    """Through whom the user calls: his client, and with it those who act for him, where there are any."""
+    if not session.actors:
+        return session.client_id or ""
+    return json.dumps([session.client_id, *([actor.issuer, actor.subject] for actor in session.actors)])

@@ -1,9 +1,11 @@
 """Streams that are resumed: by whom they were meant for.
 
 The MCP SDK names a stream by the JSON-RPC id of the request that opened it, and asks one store for all sessions: two
-users who count from one would share a stream, and either could resume the other's.
+users who count from one would share a stream, and either could resume the other's. So could whoever acts for a user,
+with fewer rights than he has himself.
 """
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -11,12 +13,13 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp_types import JSONRPCMessage
 
 from actas.core import Session
+from actas.mcp.caller import client_of
 
 _DIGITS = 32
 
 
 class OwnEvents(EventStore):
-    """Keeps each user's streams apart in ``store``.
+    """Keeps the streams of each user and client, and of whoever acts for him, apart in ``store``.
 
     Args:
         store: keeps them.
@@ -47,5 +50,5 @@ class OwnEvents(EventStore):
 
     def _owner(self) -> str:
         session = self._caller()
-        whom = f"{len(session.issuer)}:{session.issuer}{session.subject}"
-        return sha256(whom.encode(errors="surrogatepass")).hexdigest()[:_DIGITS] + "-"
+        whom = json.dumps([session.issuer, session.subject, client_of(session)])
+        return sha256(whom.encode()).hexdigest()[:_DIGITS] + "-"

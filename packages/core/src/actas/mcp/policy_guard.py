@@ -6,7 +6,7 @@ is carried out; and everything goes through it, on both wires, streamed or not.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -135,7 +135,7 @@ class PolicyGuard:
         if method in methods.SPEC_CLIENT_METHODS and not self._served(method, ctx.protocol_version):
             return await call_next(ctx)  # nobody serves it: "method not found", whatever it names
         if method in _BY_METHOD:
-            return await self._filtered(exchange.session, _BY_METHOD[method], await call_next(ctx))
+            return await self._filtered(exchange.session, _BY_METHOD[method], ctx, call_next)
         if method == "subscriptions/listen":
             return await self._listen(exchange, ctx, call_next)
         kind, name = _target(method, params)
@@ -150,14 +150,22 @@ class PolicyGuard:
         """Whether the server has the method and the protocol's ``version`` does."""
         return (method, version) in methods.CLIENT_REQUESTS and self._has_method(method)
 
-    async def _filtered(self, session: Session, listing: _Listing, result: HandlerResult) -> HandlerResult:
-        """The entries that ``session`` may know of; for it alone to keep (MCP 2026-07-28, caching)."""
-        listed = cast("_Json", result or {})
-        entries = cast("list[_Json]", listed.get(listing.entries, []))
+    async def _filtered(self, session: Session, listing: _Listing, ctx: _Context, call_next: CallNext) -> HandlerResult:
+        """The entries that ``session`` may know of; for it alone to keep (MCP 2026-07-28, caching).
+
+        All on one page: the server's pages would say how many are hidden, and its cursors perhaps which.
+        """
+        if (ctx.params or {}).get("cursor") is not None:
+            raise MCPError(types.INVALID_PARAMS, "There is no such page. List without a cursor.")
+        pages = [page async for page in _pages(listing, ctx, call_next)]
         shown = [
-            entry for entry in entries if await self._ruling.sees(session, listing.kind, str(entry.get(listing.name)))
+            entry
+            for page in pages
+            for entry in cast("list[_Json]", page.get(listing.entries, []))
+            if await self._ruling.sees(session, listing.kind, str(entry.get(listing.name)))
         ]
-        return {**_private(listed), listing.entries: shown}
+        first = {name: value for name, value in pages[0].items() if name != "nextCursor"}
+        return {**_private(first), listing.entries: shown}
 
     async def _known(
         self, session: Session, ctx: _Context, call_next: CallNext, kind: Kind, name: str
@@ -219,22 +227,25 @@ def _target(method: str, params: Mapping[str, Any]) -> tuple[Kind, object]:
 
 
 async def _names(listing: _Listing, ctx: _Context, call_next: CallNext) -> list[str]:
-    """What the server lists, page by page; nothing where it lists nothing of the kind."""
-    meta = {"_meta": (ctx.params or {})["_meta"]} if "_meta" in (ctx.params or {}) else {}
+    """What the server lists; nothing where it lists nothing of the kind."""
     names: list[str] = []
+    with contextlib.suppress(MCPError):
+        async for page in _pages(listing, ctx, call_next):
+            names += [str(entry.get(listing.name)) for entry in page.get(listing.entries, [])]
+    return names
+
+
+async def _pages(listing: _Listing, ctx: _Context, call_next: CallNext) -> AsyncGenerator[_Json]:
+    """What the server lists, page by page: at least one, and not for ever."""
+    meta = {"_meta": (ctx.params or {})["_meta"]} if "_meta" in (ctx.params or {}) else {}
     cursor: object = None
     for _ in range(_MOST_PAGES):
         params = meta if cursor is None else {**meta, "cursor": cursor}
-        try:
-            page = await call_next(replace(ctx, method=listing.method, params=params))
-        except MCPError:
-            break
-        page = cast("_Json", page)
-        names += [str(entry.get(listing.name)) for entry in page.get(listing.entries, [])]
+        page = cast("_Json", await call_next(replace(ctx, method=listing.method, params=params)) or {})
+        yield page
         cursor = page.get("nextCursor")
         if cursor is None:
-            break
-    return names
+            return
 
 
 def _matches(template: str, uri: str) -> bool:
