@@ -62,7 +62,7 @@ class SqlDelegation:
         self._connector = Connector(settings)
         self._identity = identity_of(settings, self._connector)
         self._signer = ClaimSigner(settings.signed_claims) if settings.signed_claims else None
-        self._cursors = Cursors(settings.cursor_key, (name, settings.host, str(settings.port), settings.database))
+        self._cursors = Cursors(settings.cursor_key, (name, str(settings.host), str(settings.port), settings.database))
         self._facts = ColumnFacts()
         self._pool = ConnectionPool(settings.pool, self._identity.connect)
 
