@@ -164,11 +164,14 @@ PLACES = [
     ("\n DROP FUNCTION f()", Level.ADMIN, "DROP of FUNCTION", 2, 2),
     ("SELECT now(), interval '1 day', x::unheard_of", Level.ADMIN, "the type unheard_of", 1, 36),
     ("\n  CREATE TABLE t (a int) TABLESPACE x", Level.ADMIN, "CREATE with TABLESPACENAME", 2, 3),
+    ("\nSELECT '" + "x" * 70_000 + "' FROM t FOR UPDATE", Level.SQL_READ, "a row lock", 2, 1),
     ("INSERT INTO t SELECT 1 FROM pg_temp.u", Level.ADMIN, "a temporary or unlogged table", 1, 29),
 ]
 
 
-@pytest.mark.parametrize(("statement", "level", "construct", "line", "column"), PLACES)
+@pytest.mark.parametrize(
+    ("statement", "level", "construct", "line", "column"), PLACES, ids=[case[0][:40] for case in PLACES]
+)
 def test_the_place_is_the_one_that_an_editor_shows(
     statement: str, level: Level, construct: str, line: int, column: int
 ) -> None:

@@ -89,13 +89,12 @@ def _locations(node: Node) -> Iterator[int]:
 def _around(tree: Node, node: Node) -> int | None:
     """The location of the innermost node above ``node`` that has one."""
     stack: list[tuple[Node, int | None]] = [(tree, None)]
-    while stack:
+    while True:  # it is in the tree
         one, around = stack.pop()
         if one is node:
             return around
         own = one.get("location", -1)
         stack.extend((below, own if own >= 0 else around) for below in _below(one))
-    return None
 
 
 def _keyword(statement: str, name: str, before: int | None) -> int | None:
