@@ -41,7 +41,9 @@ DECIDING = (
     ),
     *(
         f"packages/delegation-sql/src/actas/delegation/sql/{name}.py"
-        for name in ("gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*")
+        for name in (
+            "cursors", "gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*",
+        )
     ),
     "packages/delegation-rest/src/actas/delegation/rest/*.py",
     "packages/policy-cedar/src/actas/policy/cedar/*.py",

@@ -227,3 +227,23 @@ async def test_a_long_statement_is_reported_and_ends_on_the_server_with_its_call
             while running() or not road.minutes.entries(outcome=Outcome.CANCELLED):  # noqa: ASYNC110 -- nobody is told
                 await asyncio.sleep(0.02)
         assert (await client.call_tool("sql-delegate", {"sql": "SELECT 1"})).structured_content
+async def test_a_long_result_is_read_to_its_end_by_its_user_and_by_nobody_else(road: Road) -> None:
+    arguments = {"sql": "SELECT g, 9007199254740992 + g FROM generate_series(1, 250) g ORDER BY g"}
+    pages: list[list[list[object]]] = []
+    cursor: str | None = None
+    while cursor is not None or not pages:
+        page = arguments if cursor is None else {**arguments, "cursor": cursor}
+        async with road.client() as client:  # each page with a token and a connection of its own
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            result = await client.call_tool("sql-delegate", page)
+        assert result.structured_content is not None
+        pages.append(result.structured_content["rows"])
+        cursor = result.structured_content.get("cursor")
+        if cursor is not None:
+            async with road.client("bob") as client:
+                stolen = await client.call_tool("sql-delegate", {**arguments, "cursor": cursor})
+            assert stolen.is_error
+            assert (stolen.structured_content or {})["error"]["code"] == "invalid_parameters"
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert pages[2][-1] == [250, "9007199254741242"]
+    assert "cursor" in tools["sql-delegate"].input_schema["properties"]

@@ -14,11 +14,11 @@ def actas_module_kinds() -> Iterable[ModuleKind]:
 
 
 def create(name: str, settings: SqlSettings) -> DelegationModule:
-    """Make the module. It has no use for its ``name``: that stands in the audit and the tools already.
+    """Make the module. Its ``name`` is part of what its cursors are good for.
 
     Raises:
         ConfigurationError: the settings make no sense.
     """
     from actas.delegation.sql.module import SqlDelegation
 
-    return SqlDelegation(settings)
+    return SqlDelegation(settings, name)

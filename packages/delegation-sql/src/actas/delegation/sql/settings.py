@@ -166,6 +166,9 @@ class SqlSettings:
     """Types that statements may cast to besides PostgreSQL's own: enumerations, domains, those of extensions."""
     allowed_operators: list[str] = field(default_factory=list[str])
     """Operators that statements may use besides PostgreSQL's own, such as `<=>` of an extension."""
+    cursor_key: Secret | None = None
+    """Key of the cursors with which a long result goes on, at least 32 bytes: the same in all processes that serve the
+    module. Without it, a cursor is good only in the process that made it."""
     levels: LevelSettings = field(default_factory=LevelSettings)
     """Which permission allows which statements."""
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -292,6 +295,8 @@ def _bounds(settings: SqlSettings) -> list[str]:
         problems.append("signed_claims.seconds: must be 10 to 3600")
     if not 0 < settings.port < 65536:
         problems.append("port: must be between 1 and 65535")
+    if settings.cursor_key and len(settings.cursor_key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY:
+        problems.append(f"cursor_key: must have at least {_SHORTEST_KEY} bytes")
     levels = list(vars(settings.levels).values())
     if len(set(levels)) != len(levels) or not all(levels):
         problems.append("levels: each needs a permission of its own")

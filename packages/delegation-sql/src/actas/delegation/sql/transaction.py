@@ -62,6 +62,8 @@ class Statement:
     """Run it in a READ ONLY transaction. Its result can be cut short; a write's is read to the end."""
     may_leave_traces: bool = False
     """It could change the session itself: clean up behind it."""
+    skip_rows: int = 0
+    """Rows to pass over: an earlier page had them."""
     our_own: bool = False
     """We wrote it: names in it are PostgreSQL's own, whatever the user's schemas have."""
 
@@ -122,7 +124,7 @@ async def run_as(wire: Wire, frame: Frame, statement: Statement, bounds: Bounds)
 class _Flight:
     def __init__(self, wire: Wire, frame: Frame, statement: Statement, bounds: Bounds) -> None:
         self._wire, self._frame, self._statement, self._bounds = wire, frame, statement, bounds
-        self._collector = RowCollector(statement.most_rows, bounds.bytes)
+        self._collector = RowCollector(statement.most_rows, bounds.bytes, statement.skip_rows)
         self.at_statement = False
 
     async def send_and_read(self) -> Answer:
@@ -294,7 +296,7 @@ class _Flight:
         """The error, with the place in the statement as the caller wrote it."""
         if not self.at_statement:
             return DownstreamUnavailable(detail=_private(result))
-        found = result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
+        found = None if self._statement.our_own else result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
         where = place(self._statement.text, int(found) - 1 if found else None)
         return from_sqlstate(_sqlstate(result), where, _private(result))
 
