@@ -45,6 +45,7 @@ DECIDING = (
             "cursors", "gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*",
         )
     ),
+    "packages/delegation-graphql/src/actas/delegation/graphql/*.py",
     "packages/delegation-rest/src/actas/delegation/rest/*.py",
     "packages/policy-cedar/src/actas/policy/cedar/*.py",
 )  # fmt: skip

@@ -23,7 +23,7 @@ from actas.core.protocols import AuditSinkKind, AuthorizerKind, ModuleKind, Secr
 _Item = TypeVar("_Item")
 _Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
 
-OURS = ("cedar", "rest", "sql")
+OURS = ("cedar", "graphql", "rest", "sql")
 """The plug-ins of this project: each is an extra of ``actas`` by the same name."""
 
 

@@ -69,6 +69,10 @@ class Session:
     session_id: str = field(default_factory=new_id, compare=False)
 
 
+SCOPE_KEY = "actas.session"
+"""Where an ASGI scope has the :class:`Session` that a service's own middleware made of the token it received."""
+
+
 class Prover(Protocol):
     """A key of ours that a token is bound to (RFC 9449)."""
 

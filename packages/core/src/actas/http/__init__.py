@@ -3,6 +3,7 @@
 from actas.http.addresses import AddressGuard
 from actas.http.client import HttpClient, HttpResponse, TlsIdentity
 from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.presenting import present, presented
 from actas.http.settings import HttpSettings
 
 __all__ = [
@@ -17,4 +18,6 @@ __all__ = [
     "ResponseTooLarge",
     "TlsIdentity",
     "UnexpectedResponse",
+    "present",
+    "presented",
 ]

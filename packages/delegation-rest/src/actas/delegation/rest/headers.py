@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from actas.core.errors import PrincipalUnavailable
-from actas.core.models import Credential, Session
+from actas.core.models import Session
 from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.settings import RestSettings
 
@@ -18,8 +18,6 @@ _NOT_FOR_CALLERS = re.compile(
     r"x-forwarded-.*|(x-)?(real-ip|client-ip|remote-.*|auth-.*|original-.*|user)|true-client-ip"
 )
 """Headers by which a proxy tells a server who calls, from where, and for what."""
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750 section 2.1."""
 _RESERVED = frozenset(
     "accept-encoding authorization connection content-encoding content-length content-type cookie dpop expect forwarded"
     " host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade via"
@@ -72,7 +70,7 @@ class HeaderRules:
         *,
         content_type: str | None,
     ) -> dict[str, str]:
-        """All headers of one request but those of :func:`presented`, names in lower case.
+        """All headers of one request but those of :func:`actas.http.presented`, names in lower case.
 
         Raises:
             RequestRefused: ``given``, by the caller, has one that is not allowed or not fit.
@@ -101,20 +99,6 @@ class HeaderRules:
                 raise RequestRefused("A header's value is not plain ASCII text.", detail="a header value that is none")
             made[name.lower()] = value
         return made
-
-
-def presented(credential: Credential, method: str, url: str) -> dict[str, str]:
-    """The one way in: ``authorization``, and a new proof where the token is bound to a key of ours (RFC 9449).
-
-    Raises:
-        PrincipalUnavailable: the credential is none that can be shown so.
-    """
-    scheme = "Bearer" if credential.prover is None else "DPoP"
-    if credential.token_type != scheme or not _BEARER.fullmatch(credential.token.reveal()):
-        raise PrincipalUnavailable(
-            detail="the exchanged token is no bearer token, and not one that is bound to our key"
-        )
-    return credential.headers(method, url)
 
 
 def problems(settings: RestSettings) -> Iterator[str]:

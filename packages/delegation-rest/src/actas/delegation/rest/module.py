@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from actas.core.errors import LimitExceeded, PrincipalUnavailable, UnknownAction
 from actas.core.models import Action, Credential, DelegationCall, DelegationResult, Health, Receipt, Session
+from actas.core.shares import Shares
 from actas.delegation.rest.answers import at, data, is_json, parsed
 from actas.delegation.rest.declared import operations
 from actas.delegation.rest.failures import AnswerTooLarge, UnexpectedAnswer
@@ -12,7 +13,6 @@ from actas.delegation.rest.operations import Operation, Target
 from actas.delegation.rest.pages import next_query
 from actas.delegation.rest.principals import principal
 from actas.delegation.rest.settings import PageSettings, RestSettings
-from actas.delegation.rest.shares import Shares
 from actas.delegation.rest.upstream import Upstream
 from actas.http import HttpResponse
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from actas.core.errors import DelegationTimeout
 from actas.core.models import Credential
 from actas.delegation.rest.failures import from_http, from_status
-from actas.delegation.rest.headers import presented
 from actas.delegation.rest.operations import Target
 from actas.delegation.rest.paths import Template
 from actas.delegation.rest.settings import RestSettings
@@ -24,12 +23,11 @@ from actas.http import (
     InsecureUrl,
     ResponseTooLarge,
     UnexpectedResponse,
+    present,
 )
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
-_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
-"""RFC 9449 section 8.1, and no longer than any that somebody uses."""
 _BUSY = frozenset({429, 502, 503, 504})
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
@@ -128,29 +126,18 @@ class Upstream:
     ) -> HttpResponse:
         try:
             async with asyncio.timeout(min(self._seconds, deadline - time.monotonic())):
-                response = await self._presented(target, headers, credential)
-                if response.status == 401 and credential.prover is not None and _wants_nonce(response):
-                    # It did nothing yet, whatever the method: it only tells what a proof must have.
-                    return await self._presented(target, headers, credential)
-                return response
+                return await present(
+                    self._http,
+                    target.method,
+                    self.url(target),
+                    credential,
+                    headers=headers,
+                    content=target.content,
+                )
         except TimeoutError:
             raise DelegationTimeout(detail="the service did not answer in time") from None
         except RuntimeError:
             raise HttpError(detail="the client was closed") from None
-
-    async def _presented(self, target: Target, headers: Mapping[str, str], credential: Credential) -> HttpResponse:
-        url = self.url(target)
-        sent = {**headers, **presented(credential, target.method, url)}
-        try:
-            response = await self._http.request(target.method, url, headers=sent, content=target.content)
-        except (UnexpectedResponse, ResponseTooLarge) as error:
-            if error.status is None or error.status // 100 == 2:
-                raise
-            return HttpResponse(error.status, {}, b"")  # of an error, the status is all that we use
-        nonce = response.headers.get("dpop-nonce", "")
-        if credential.prover is not None and _NONCE.fullmatch(nonce):
-            credential.prover.heed(url, nonce)
-        return response
 
 
 def base_of(url: str) -> str:
@@ -173,12 +160,6 @@ def base_of(url: str) -> str:
     except ValueError as error:
         raise ValueError(f"base_url: its path is not one: {error}") from None
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-def _wants_nonce(response: HttpResponse) -> bool:
-    """RFC 9449 section 9."""
-    asked = "use_dpop_nonce" in response.headers.get("www-authenticate", "")
-    return asked and _NONCE.fullmatch(response.headers.get("dpop-nonce", "")) is not None
 
 
 def _wanted_pause(response: HttpResponse, otherwise: float) -> float:

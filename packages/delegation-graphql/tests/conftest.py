@@ -1,0 +1,41 @@
+"""A real provider, a real service that verifies its tokens, and a gateway to it."""
+
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+
+from actas.testing.idp import DemoUser, IdentityProvider
+
+sys.path.insert(0, str(Path(__file__).parent))
+from graphql_service import Service
+
+MCP = "https://mcp.example/mcp"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    users = {"alice": DemoUser(roles=["staff"]), "bob": DemoUser(roles=["staff"]), "guest": DemoUser()}
+    with IdentityProvider(users=users, audience=MCP) as running:
+        yield running
+
+
+@pytest.fixture
+def service(provider: IdentityProvider) -> Iterator[Service]:
+    with Service(provider) as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway(service: Service, tmp_path: Path) -> AsyncGenerator["Gateway"]:
+    async with gateway_to(service, tmp_path) as opened:
+        yield opened
+
+
+from graphql_gateway import Gateway, gateway_to  # noqa: E402 -- found through the path that was just set
