@@ -177,6 +177,30 @@ async def test_a_refused_token_is_forgotten_by_all(
     assert (await replica(provider, http, clock, store).obtain(session)).token != credential.token
 
 
+async def test_a_refused_token_that_this_process_has_pushed_out_is_not_found_again(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    one = replica(provider, http, clock, store)
+    credential = await one.obtain(session)
+    assert one._cache is not None
+    one._cache._vault.clear()
+    await one.discard(session, credential)
+    assert (await one.obtain(session)).token != credential.token
+
+
+async def test_a_late_refusal_leaves_what_another_process_got_in_its_place(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    one, other = replica(provider, http, clock, store), replica(provider, http, clock, store)
+    refused = await one.obtain(session)
+    assert (await other.obtain(session)).token == refused.token
+    await one.discard(session, refused)
+    better = await one.obtain(session)
+    await other.discard(session, refused)
+    assert (await other.obtain(session)).token == better.token
+    assert len(provider.exchanges.asked) == 2
+
+
 async def test_a_leader_that_fails_leaves_the_lead_to_others(
     provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
 ) -> None:
