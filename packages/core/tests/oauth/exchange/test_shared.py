@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from actas.core import Secret, Session
+from actas.core.models import Credential
 from actas.http import HttpClient
 from actas.oauth import Authenticator
 from actas.oauth.client_settings import ClientCredentials
+from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.exchange.grants import ExchangeUnavailable
 from actas.oauth.exchange.settings import CacheSettings, ExchangeSettings
@@ -159,7 +161,7 @@ async def test_a_rotated_secret_still_opens_what_the_old_one_sealed(
     await first.obtain(session)
     label = vault.labels(_purpose(first), session)[1]
     entry = await SharedEntries(store).get(label.name)
-    assert entry is not None and vault.adopt(label, session, entry, clock()) is not None
+    assert entry is not None and vault.opened(label, entry, clock()) is not None
 
 
 def _purpose(exchanger: Exchanger) -> bytes:
@@ -199,6 +201,29 @@ async def test_a_late_refusal_leaves_what_another_process_got_in_its_place(
     await other.discard(session, refused)
     assert (await other.obtain(session)).token == better.token
     assert len(provider.exchanges.asked) == 2
+
+
+async def test_what_another_process_got_is_not_kept_where_it_was_revoked_on_the_way(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    other = replica(provider, http, clock, store)
+    assert other._cache is not None
+    vault = other._cache._vault
+    name = vault.labels(_purpose(other), session)[0].name
+    async with SharedEntries(store).leading(name, 5.0):
+        waiting = asyncio.create_task(other.obtain(session))
+        async with asyncio.timeout(5):
+            while not vault._awaited:  # noqa: ASYNC110 -- nothing to wait for but this
+                await asyncio.sleep(0)
+        vault.forget([Revocation(claim="sub", value="alice")])
+        alone = Vault(SECRETS)
+        (label,) = alone.labels(_purpose(other), session)
+        credential = Credential(token=Secret("theirs"), subject="alice", expires_at=clock.now + 300)
+        entry = alone.put(label, session, credential, clock.now, clock.now + 60)
+        assert entry is not None
+        await SharedEntries(store).put(name, entry, 60)
+    assert (await waiting).token == credential.token
+    assert len(vault) == 0
 
 
 async def test_a_leader_that_fails_leaves_the_lead_to_others(

@@ -130,7 +130,7 @@ class CredentialCache:
         """One exchange for all processes: the others find what the first one got."""
         async with shared.leading(label.name, self._patience) as entry:
             now = self._clock()
-            found = None if entry is None else self._vault.adopt(label, session, entry, now)
+            found = None if entry is None else self._vault.adopt(label, session, entry, now, awaited)
             if found is not None and not (instead_of is not None and found.due):
                 return found.credential
             credential, sealed = self._keep(label, session, await exchange(), awaited)

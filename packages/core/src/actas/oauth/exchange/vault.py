@@ -117,10 +117,10 @@ class Vault:
         """What another process has made, where it opens and is still good. It is not kept."""
         return self._open(label, entry, now) if len(entry) > _HEAD.size else None
 
-    def adopt(self, label: Label, session: Session, entry: bytes, now: float) -> Found | None:
-        """Keep an entry that another process has made, where it opens and is still good."""
+    def adopt(self, label: Label, session: Session, entry: bytes, now: float, awaited: Awaited) -> Found | None:
+        """Keep an entry that another process has made, where it opens, is still good, and was not revoked."""
         found = self.opened(label, entry, now)
-        if found is not None:
+        if found is not None and not awaited.revoked:
             self._put(label.name, session, entry)
         return found
 
