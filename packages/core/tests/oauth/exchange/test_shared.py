@@ -155,13 +155,19 @@ async def test_a_changed_entry_is_not_believed(
 async def test_a_rotated_secret_still_opens_what_the_old_one_sealed(
     provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
 ) -> None:
-    new = b"the newest secret of thirty-two bytes or more"
-    vault = Vault([new, *SECRETS])
-    first = replica(provider, http, clock, store)
-    await first.obtain(session)
-    label = vault.labels(_purpose(first), session)[1]
-    entry = await SharedEntries(store).get(label.name)
-    assert entry is not None and vault.opened(label, entry, clock()) is not None
+    secrets = [b"the newest secret of thirty-two bytes or more", b"between the two, of thirty-two bytes", *SECRETS]
+    sealed = await replica(provider, http, clock, store).obtain(session)
+    rotated = replica(provider, http, clock, store, secrets)
+    assert (await rotated.obtain(session)).token == sealed.token
+    assert len(provider.exchanges.asked) == 1
+    clock.now += 50  # nearly due: exchanged ahead, and sealed with the newest
+    assert (await rotated.obtain(session)).token == sealed.token
+    async with asyncio.timeout(5):
+        while (await rotated.obtain(session)).token == sealed.token:  # noqa: ASYNC110 -- goes on in the background
+            await asyncio.sleep(0.01)
+    newest = replica(provider, http, clock, store, secrets[:1])
+    assert (await newest.obtain(session)).token == (await rotated.obtain(session)).token
+    assert len(provider.exchanges.asked) == 2
 
 
 def _purpose(exchanger: Exchanger) -> bytes:
@@ -224,6 +230,17 @@ async def test_what_another_process_got_is_not_kept_where_it_was_revoked_on_the_
         await SharedEntries(store).put(name, entry, 60)
     assert (await waiting).token == credential.token
     assert len(vault) == 0
+
+
+async def test_a_token_too_short_to_keep_is_not_shared(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    provider.exchanges.lifetime = 5.0
+    try:
+        assert (await replica(provider, http, clock, store).obtain(session)).subject == "alice"
+    finally:
+        provider.exchanges.lifetime = 300.0
+    assert await store.client.keys("*") == []
 
 
 async def test_a_leader_that_fails_leaves_the_lead_to_others(

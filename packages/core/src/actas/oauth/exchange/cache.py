@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from actas.core.errors import ActasError
 from actas.core.models import Credential, Session
@@ -59,10 +59,10 @@ class CredentialCache:
         labels = self._vault.labels(self._purpose, session)
         found = self._vault.get(labels, self._clock())
         if found is None:
-            return await asyncio.shield(self._flight(labels[0], session, exchange))
+            return await asyncio.shield(self._flight(labels, session, exchange))
         if found.due and labels[0].name not in self._flights:
             self._vault.metrics.refreshed_ahead += 1
-            self._flight(labels[0], session, exchange, instead_of=found)
+            self._flight(labels, session, exchange, instead_of=found)
         return found.credential
 
     async def discard(self, session: Session, refused: Credential) -> None:
@@ -91,28 +91,32 @@ class CredentialCache:
         await asyncio.gather(*flights, return_exceptions=True)
 
     def _flight(
-        self, label: Label, session: Session, exchange: Exchange, *, instead_of: Found | None = None
+        self, labels: Sequence[Label], session: Session, exchange: Exchange, *, instead_of: Found | None = None
     ) -> asyncio.Task[Credential]:
-        """The one exchange under way for ``label``. It goes on when a caller leaves: others may wait for it."""
-        flight = self._flights.get(label.name)
+        """The one exchange under way for ``labels``. It goes on when a caller leaves: others may wait for it."""
+        name = labels[0].name
+        flight = self._flights.get(name)
         if flight is None:
-            flight = asyncio.create_task(self._fly(label, session, exchange, instead_of))
-            self._flights[label.name] = flight
+            flight = asyncio.create_task(self._fly(labels, session, exchange, instead_of))
+            self._flights[name] = flight
             flight.add_done_callback(_seen)
         return flight
 
-    async def _fly(self, label: Label, session: Session, exchange: Exchange, instead_of: Found | None) -> Credential:
+    async def _fly(
+        self, labels: Sequence[Label], session: Session, exchange: Exchange, instead_of: Found | None
+    ) -> Credential:
+        label = labels[0]
         try:
             with self._vault.awaiting(session) as awaited:
                 if self._shared is None:
                     return self._keep(label, session, await exchange(), awaited)[0]
-                return await self._fly_together(self._shared, label, session, exchange, instead_of, awaited)
+                return await self._fly_together(self._shared, labels, session, exchange, instead_of, awaited)
         except ActasError as error:
             if instead_of is not None:
                 logger.warning("an exchange ahead of need failed: %s", error.code)
             # The one at hand is good for a while, unless it was refused or revoked meanwhile; keeping it anew sets the
             # next attempt a while ahead.
-            if instead_of is not None and self._vault.holds(label):
+            if instead_of is not None and any(self._vault.holds(each) for each in labels):
                 self._vault.put(label, session, instead_of.credential, self._clock(), instead_of.until)
             raise
         finally:
@@ -121,18 +125,24 @@ class CredentialCache:
     async def _fly_together(
         self,
         shared: SharedEntries,
-        label: Label,
+        labels: Sequence[Label],
         session: Session,
         exchange: Exchange,
         instead_of: Found | None,
         awaited: Awaited,
     ) -> Credential:
-        """One exchange for all processes: the others find what the first one got."""
+        """One exchange for all processes: the others find what the first one got, also under a secret before this."""
+        label = labels[0]
         async with shared.leading(label.name, self._patience) as entry:
             now = self._clock()
             found = None if entry is None else self._vault.adopt(label, session, entry, now, awaited)
             if found is not None and not (instead_of is not None and found.due):
                 return found.credential
+            for older in labels[1:] if instead_of is None else ():
+                entry = await shared.get(older.name)
+                found = None if entry is None else self._vault.adopt(older, session, entry, now, awaited)
+                if found is not None:
+                    return found.credential
             credential, sealed = self._keep(label, session, await exchange(), awaited)
             if sealed is not None:
                 await shared.put(label.name, sealed, self._until(credential, now) - now)
