@@ -288,6 +288,15 @@ async def test_health_is_told_as_the_user_and_by_the_module_without_a_token(gate
 
 
 @pytest.mark.parametrize(
+    "body", [b"[" + b"{}," * 100_000 + b"{}]", b"[" + b"1," * 100_001 + b"1]"], ids=["objects", "numbers"]
+)
+async def test_an_answer_of_too_many_values_is_not_unpacked(gateway: Gateway, service: Service, body: bytes) -> None:
+    service.replies["/v1/customers/7"] = Reply(body)
+    with pytest.raises(AnswerTooLarge):
+        await gateway.call("get-customer", id="7")
+
+
+@pytest.mark.parametrize(
     "body", [Reply(b"x", headers={"content-encoding": "gzip"}), Reply("x" * 20_000)], ids=["compressed", "large"]
 )
 async def test_an_error_counts_by_its_status_whatever_its_body_is(service: Service, body: Reply) -> None:

@@ -243,3 +243,16 @@ async def test_a_module_without_an_exchange_is_no_configuration(
     written["delegation"]["modules"]["crm"]["openapi"]["include"] = ["nothing-*"]
     with pytest.raises(ConfigurationError, match=r"delegation\.modules\.crm: openapi\.include"):
         MCPOAuthServer(written)
+
+
+def test_a_schema_that_is_none_stops_the_start_and_names_the_tool(
+    provider: IdentityProvider, service: Service, tmp_path: Path
+) -> None:
+    written = configuration(provider, service, tmp_path / "crm.json")
+    wrong = {"operationId": "theOne", "summary": "The one", "parameters": [{"name": "a", "in": "query"}]}
+    wrong["parameters"][0]["schema"] = {"type": "nonsense"}  # type: ignore[index] -- a list of dicts
+    (tmp_path / "crm.json").write_text(json.dumps({"openapi": "3.1.0", "paths": {"/x": {"get": wrong}}}))
+    with pytest.raises(
+        ConfigurationError, match=r"crm-the-one: the JSON Schema is not valid at \$\.properties\.a\.type"
+    ):
+        MCPOAuthServer(written)

@@ -29,6 +29,7 @@ from actas.core import (
     InsufficientScope,
     InternalError,
     InvalidParameters,
+    JsonSchema,
     MemorySink,
     NullSink,
     OnAuditFailure,
@@ -141,6 +142,12 @@ def road(*args: Any, **options: Any) -> Road:  # Any: what Module and Pipeline t
 def printed(error: BaseException) -> str:
     """Everything that a log could make of ``error``."""
     return "".join([str(error), repr(error), *traceback.format_exception(error)])
+
+
+def test_a_pipeline_that_checks_no_json_schema_takes_no_parameters_by_one() -> None:
+    action = Action(name="x", description="", parameters=JsonSchema({"type": "object"}))
+    with pytest.raises(InvalidParameters):
+        construct(action, {})
 
 
 async def test_a_call_that_goes_well_gives_the_result_and_one_event() -> None:

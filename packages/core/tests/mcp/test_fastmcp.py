@@ -245,7 +245,7 @@ async def test_what_turns_out_not_to_be_there_is_answered_like_what_never_was(
         token = idp.issue("alice")
         answers = [
             told(await served.post(token, "prompts/get", params), params)
-            for params in ({"name": "prompt-gone"}, {"name": "prompt-absent"})
+            for params in ({"name": "prompt-open"}, {"name": "prompt-absent"})
         ]
         assert answers[0] == answers[1]
 

@@ -5,11 +5,13 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from actas.delegation.rest.failures import UnexpectedAnswer
+from actas.delegation.rest.failures import AnswerTooLarge, UnexpectedAnswer
 from actas.http import HttpResponse, strict_json
 
 _DEEPEST = 32
 """Levels of a JSON answer."""
+_MOST_VALUES = 100_000
+"""Values of a JSON answer; commas in its texts count too."""
 _CHARSETS = {"": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1"}
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]{1,100}\+)?json")
 _XML = ("application/xml", "application/*+xml")
@@ -20,6 +22,7 @@ def data(response: HttpResponse, accepted: Sequence[str]) -> dict[str, object]:
 
     Raises:
         UnexpectedAnswer: the content type is not accepted, or the body is not what it says.
+        AnswerTooLarge: as :func:`parsed`.
     """
     if not response.body:
         return {"status": response.status, "body": None}
@@ -40,7 +43,14 @@ def is_json(kind: str) -> bool:
 
 
 def parsed(body: bytes) -> object:
-    """The JSON in ``body``. Raises UnexpectedAnswer where it is not strict."""
+    """The JSON in ``body``.
+
+    Raises:
+        UnexpectedAnswer: it is not strict.
+        AnswerTooLarge: it has too many values; in memory they are a hundred times as large as here.
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise AnswerTooLarge(detail="too many values")
     try:
         return strict_json.loads(body, max_depth=_DEEPEST)
     except ValueError:

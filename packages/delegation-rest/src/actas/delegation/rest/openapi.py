@@ -31,7 +31,7 @@ _ANYTHING: Mapping[str, object] = {}
 """A schema that everything fits."""
 _IGNORED_HEADERS = frozenset({"accept", "authorization", "content-type"})
 """As the specification has it (OpenAPI 3.1, Parameter Object)."""
-_STYLES: Mapping[tuple[object, bool], Style] = {
+_STYLES: Mapping[tuple[str, bool], Style] = {
     ("form", True): "repeated",
     ("form", False): "comma",
     ("spaceDelimited", False): "space",
@@ -255,7 +255,7 @@ def _style(parameter: Mapping[str, object], name: str) -> Style:
             raise ValueError(f"the query parameter {name} has a content type that is not supported")
         return "json"
     style = parameter.get("style", "form")
-    made = _STYLES.get((style, parameter.get("explode", style == "form") is True))
+    made = _STYLES.get((str(style), parameter.get("explode", style == "form") is True))
     if made is None:
         raise ValueError(f"the query parameter {name} has a style that is not supported")
     return made

@@ -1,6 +1,5 @@
 """An operation: what a model sees of it, and the request that its parameters become."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
@@ -9,7 +8,7 @@ from actas.core.errors import InvalidParameters
 from actas.core.models import Action, Effect, JsonSchema
 from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.paths import AllowList, Template
-from actas.delegation.rest.query import Pair, Style, encoded, joined, pairs, text
+from actas.delegation.rest.query import Pair, Style, as_json, encoded, joined, pairs, text
 from actas.delegation.rest.settings import Method, PageSettings
 
 Scalar = str | int | float | bool | None
@@ -120,9 +119,9 @@ def by_allow_list(allowed: AllowList) -> Callable[[object], Target]:
 def body(value: object) -> bytes:
     """``value`` as JSON. Raises InvalidParameters where it is none."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidParameters("The body is not JSON.", detail="the body is not JSON") from None
+        return as_json(value).encode()
+    except UnicodeEncodeError:
+        raise InvalidParameters("A value is not JSON.", detail="half a character") from None
 
 
 def _joined(value: object) -> str:

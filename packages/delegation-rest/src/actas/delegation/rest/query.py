@@ -51,6 +51,14 @@ def text(value: object) -> str:
             raise InvalidParameters("A list, an object, null or an endless number stands where one value is needed.")
 
 
+def as_json(value: object) -> str:
+    """``value`` as JSON. Raises InvalidParameters where it is none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidParameters("A value is not JSON.", detail="a value is not JSON") from None
+
+
 def joined(values: Iterable[object], separator: str) -> str:
     """Scalars with ``separator`` between them. Raises InvalidParameters where one of them would be two."""
     items = [text(value) for value in values]
@@ -66,7 +74,7 @@ def pairs(name: str, value: object, style: Style) -> Iterator[Pair]:
         InvalidParameters: the value is nested deeper than ``style`` can say.
     """
     if style == "json":
-        yield name, json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        yield name, as_json(value)
     elif isinstance(value, dict):
         if style != "deep":
             raise InvalidParameters("An object stands where the service takes a value or a list.")
