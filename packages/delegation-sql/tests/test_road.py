@@ -227,6 +227,8 @@ async def test_a_long_statement_is_reported_and_ends_on_the_server_with_its_call
             while running() or not road.minutes.entries(outcome=Outcome.CANCELLED):  # noqa: ASYNC110 -- nobody is told
                 await asyncio.sleep(0.02)
         assert (await client.call_tool("sql-delegate", {"sql": "SELECT 1"})).structured_content
+
+
 async def test_a_long_result_is_read_to_its_end_by_its_user_and_by_nobody_else(road: Road) -> None:
     arguments = {"sql": "SELECT g, 9007199254740992 + g FROM generate_series(1, 250) g ORDER BY g"}
     pages: list[list[list[object]]] = []
