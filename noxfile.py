@@ -35,13 +35,15 @@ DECIDING = (
         f"packages/core/src/actas/mcp/{name}.py"
         for name in (
             "caller", "challenge", "credentials", "entrance", "existing_server", "for_fastmcp", "forwarded", "guard",
-            "peer", "policy", "policy_guard", "prompt_guard", "requirement", "resource_guard", "ruling",
-            "subscriptions", "throttle", "visibility",
+            "patterns", "peer", "policy", "policy_guard", "prompt_guard", "requirement", "resource_guard", "ruling",
+            "running", "subscriptions", "throttle", "visibility",
         )
     ),
     *(
         f"packages/delegation-sql/src/actas/delegation/sql/{name}.py"
-        for name in ("gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*")
+        for name in (
+            "cursors", "gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/*",
+        )
     ),
     "packages/delegation-graphql/src/actas/delegation/graphql/*.py",
     "packages/delegation-rest/src/actas/delegation/rest/*.py",

@@ -20,8 +20,6 @@ from psycopg_pool import AsyncConnectionPool
 
 from actas.core.models import DelegationCall, Session
 from actas.delegation.sql.actions import Query
-from actas.delegation.sql.gate import Gate
-from actas.delegation.sql.levels import Level
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import SqlSettings, TlsSettings
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
@@ -34,10 +32,6 @@ CREATE POLICY own ON doc USING (owner = session_user);
 GRANT SELECT ON doc TO app_users;
 ANALYZE doc;
 """
-_JOIN = (
-    "SELECT o.id, o.created_at, count(*) AS n, sum(l.price * l.qty) FROM orders o JOIN lines l ON l.order_id = o.id "
-    "WHERE o.owner = $1 AND lower(l.name) LIKE 'a%' GROUP BY o.id, o.created_at ORDER BY n DESC LIMIT 10"
-)
 
 
 def _relay(listening: socket.socket, target: int, seconds: float) -> None:
@@ -157,23 +151,11 @@ def _report(where: str, server: PostgresServer, port: int, pairs: int, target: f
     print(f"{where:34} plain {base:6.3f} ms   as the user {user:6.3f} ms   ratio {ratio:5.2f}   target <= {target}")
 
 
-def _gate(repetitions: int) -> None:
-    for name, statement in (("short", "SELECT id, owner, body FROM doc WHERE id = $1"), ("join and group", _JOIN)):
-        times: list[float] = []
-        for _ in range(repetitions):
-            gate = Gate()
-            start = time.perf_counter()
-            gate.check(statement, Level.SQL_READ)
-            times.append(time.perf_counter() - start)
-        print(f"gate, {name:28} {statistics.median(times) * 1e6:6.0f} µs, nothing remembered   target <= 150")
-
-
 def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=1500, help="pairs of calls for each line")
     pairs = parser.parse_args().pairs
-    _gate(pairs)
     with EmbeddedPostgres() as server:
         server.add_users("alice")
         server.sql(_TABLE)

@@ -91,7 +91,7 @@ OPERATOR = {
     "graphql_operation_failed": "Find the request id (`X-Request-Id`) in the service's log; `show_messages`.",
     "graphql_service_refused": "The service's own rules say no to this user as a whole.",
     "graphql_service_busy": "The service's own limits.",
-    "graphql_bad_answer": "The audit's `reason` says what was odd: a `url` that redirects, a page for JSON.",
+    "graphql_bad_answer": "The audit's `reason` says what was odd: a `url` that redirects, a page instead of JSON.",
     "graphql_answer_too_large": "`limits.response_bytes`, `limits.list_size`.",
     "rest_request_refused": "`requests.allow`, `caller_headers`; the audit's `reason` says which rule it was.",
     "rest_forbidden": "The service's own rules say no to this user; its log has the request id as `X-Request-Id`.",

@@ -8,12 +8,13 @@ import psycopg
 import pytest
 
 from actas.delegation.sql.settings import SqlSettings
-from actas.testing.fixtures import debian_postgres, embedded_postgres
+from actas.testing.fixtures import debian_postgres, embedded_postgres, needed_in_ci
 from actas.testing.pgbouncer import PgBouncer
 from actas.testing.postgres import DebianPostgres, PostgresServer
+from actas.testing.postgres_oauth import OAuthPostgres
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sql_gateway import Gateway, gateway_to, settings_for
+from sql_gateway import ISSUER, Gateway, gateway_to, settings_for, user_of
 from sql_ways import USERS, WAYS, Way, add_roles_and_databases, way_of
 
 __all__ = ["debian_postgres", "embedded_postgres"]
@@ -71,6 +72,12 @@ def server(request: pytest.FixtureRequest) -> PostgresServer:
 @pytest.fixture(scope="session")
 def pgbouncer(debian_postgres: DebianPostgres) -> Iterator[PgBouncer]:
     with PgBouncer(debian_postgres, *USERS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def oauth_postgres() -> Iterator[OAuthPostgres]:
+    with needed_in_ci(), OAuthPostgres(user_of, issuer=ISSUER, scope="db") as running:
         yield running
 
 

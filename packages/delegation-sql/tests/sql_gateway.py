@@ -5,16 +5,40 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from actas.core.models import DelegationCall, DelegationResult, Session
+from joserfc import jwt
+from joserfc.errors import JoseError
+
+from actas.core.models import Credential, DelegationCall, DelegationResult, Session
+from actas.core.secret import Secret
 from actas.delegation.sql.actions import ListTables, Query, TableDetails
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import SqlSettings, TlsSettings
 from actas.testing.postgres import DebianPostgres, PostgresServer
+from actas.testing.tokens import generate_key
 
 READ = ("sql:read",)
 WRITE = ("sql:read", "sql:write")
 ADMIN = ("sql:read", "sql:admin")
 ALL = ("admin", "sql:read")
+
+
+ISSUER = "https://login.example.com"
+"""Of the tokens with which users log in, where that is the way; the server's validator knows its key."""
+ISSUER_KEY = generate_key("ES256")
+
+
+def credential_for(user: str) -> Credential:
+    """What the pipeline would have exchanged for the caller's token."""
+    token = jwt.encode({"alg": "ES256"}, {"iss": ISSUER, "sub": user}, ISSUER_KEY)
+    return Credential(token=Secret(token), subject=user, expires_at=time.time() + 60)
+
+
+def user_of(token: str) -> str | None:
+    """Whom a token is for, where that key signed it."""
+    try:
+        return str(jwt.decode(token, ISSUER_KEY, algorithms=["ES256"]).claims["sub"])
+    except (JoseError, ValueError):
+        return None
 
 
 def settings_for(server: PostgresServer) -> SqlSettings:
@@ -59,6 +83,7 @@ class Gateway:
             parameters=parameters,
             deadline=time.monotonic() + seconds,
             request_id="request-1",
+            credential=credential_for(user),
         )
         return await self.module.delegate(call)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sql_gateway import settings_for
+from sql_gateway import ISSUER, settings_for
 
 from actas.delegation.sql.settings import IssuerSettings, ServiceSettings, SqlSettings, TlsSettings
 from actas.testing.pgbouncer import PgBouncer
@@ -21,9 +21,11 @@ WAYS = (
     "debian-pooled_login",
     "debian-ephemeral_role",
     "debian-set_role",
+    "oauth-oauth",
 )
 METHODS = {
     "embedded-login": "login:peer",
+    "oauth-oauth": "login:oauth",
     "debian-login": "login:certificate",
     "debian-user_certificate": "login:user-certificate",
     "debian-pooled_login": "login:pooled",
@@ -81,4 +83,6 @@ def way_of(name: str, server: PostgresServer, pgbouncer: PgBouncer | None) -> Wa
     elif identity == "set_role":
         service = ServiceSettings(role="actas_service")
         settings = replace(settings, identity="set_role", service=service, database=CLOSED)
+    elif identity == "oauth":
+        settings = replace(settings, identity="oauth", oauth_issuer=ISSUER)
     return Way(name, settings, server)

@@ -8,7 +8,7 @@ from typing import Self
 import psycopg
 import pytest
 from sql_attacks import ATTACKS, BY_GRANTS, NEVER, READABLE
-from sql_gateway import ALL, gateway_to
+from sql_gateway import ALL, credential_for, gateway_to
 from sql_ways import Way
 
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
@@ -109,7 +109,7 @@ class _Open:
 
     @classmethod
     async def one(cls, identity: Identity) -> Self:
-        connection = await identity.connect("alice")
+        connection = await identity.connect("alice", credential_for("alice"))
         return cls(Wire(connection), identity.frame("alice", connection))
 
     def close(self) -> None:

@@ -109,19 +109,19 @@ def test_a_statement_passes_from_its_own_level_on_and_not_below(statement: str, 
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("SELECT 1;\n RESET ROLE", "Send exactly one statement: there are 2."),
+        ("SELECT 1;\n RESET ROLE", "Send exactly one statement: there are 2, the second at line 2, column 2."),
         ("", "Send exactly one statement: there are 0."),
         ("-- nothing", "Send exactly one statement: there are 0."),
         (
             "RESET ROLE",
-            "Refused: VARIABLE SET at line 1, column 1 is not allowed at your level, sql-read. No level allows it.",
+            "Refused: SET or RESET at line 1, column 1 is not allowed at your level, sql-read. No level allows it.",
         ),
         (
             "SELECT 'äö€',\n  set_config('role', 'bob', true)",
             "Refused: the function set_config at line 2, column 3 is not allowed at your level, sql-read. "
             "No level allows it.",
         ),
-        ("SELECT 1 FROM", "Not valid PostgreSQL: syntax error."),
+        ("SELECT 1\nFROM  ", "Not valid PostgreSQL: syntax error at line 2, column 5."),
         ("SELECT 'ä', FROM WHERE", "Not valid PostgreSQL: syntax error at line 1, column 13."),
         (
             "SELECT 1 OPERATOR(pg_catalog.+) 2",
@@ -149,6 +149,43 @@ def test_a_refusal_says_what_and_where(statement: str, message: str) -> None:
         Gate().check(statement, Level.SQL_READ)
     assert refused.value.message == message
     assert refused.value.code == "sql_statement_refused"
+
+
+PLACES = [
+    ("  /* ä */ \n  RESET ROLE", Level.ADMIN, "SET or RESET", 2, 3),
+    ("SELECT '😀',\r\n\tpg_sleep(1)", Level.ADMIN, "the function pg_sleep", 2, 2),
+    ("SELECT a\nFROM t FOR UPDATE", Level.SQL_READ, "a row lock (FOR UPDATE or FOR SHARE)", 2, 8),
+    ("SELECT a FROM t WHERE b IN (SELECT c FROM u FOR SHARE OF u)", Level.SQL_READ, "a row lock", 1, 45),
+    ("WITH é AS (\n DELETE FROM t) SELECT 1", Level.SQL_READ, "DELETE", 2, 2),
+    ("SELECT a\nINTO x FROM t", Level.SQL_WRITE, "SELECT INTO", 2, 1),
+    ("EXPLAIN (unheard_of 1) SELECT 1", Level.ADMIN, "the option unheard_of", 1, 10),
+    ("SELECT a\n<!!> b", Level.ADMIN, "the operator <!!>", 2, 1),
+    ("ALTER TABLE t OWNER TO bob", Level.ADMIN, "ALTER TABLE … CHANGE OWNER", 1, 24),
+    ("\n DROP FUNCTION f()", Level.ADMIN, "DROP of FUNCTION", 2, 2),
+    ("SELECT now(), interval '1 day', x::unheard_of", Level.ADMIN, "the type unheard_of", 1, 36),
+    ("\n  CREATE TABLE t (a int) TABLESPACE x", Level.ADMIN, "CREATE with TABLESPACENAME", 2, 3),
+    ("\nSELECT '" + "x" * 70_000 + "' FROM t FOR UPDATE", Level.SQL_READ, "a row lock", 2, 1),
+    ("INSERT INTO t SELECT 1 FROM pg_temp.u", Level.ADMIN, "a temporary or unlogged table", 1, 29),
+]
+
+
+@pytest.mark.parametrize(
+    ("statement", "level", "construct", "line", "column"), PLACES, ids=[case[0][:40] for case in PLACES]
+)
+def test_the_place_is_the_one_that_an_editor_shows(
+    statement: str, level: Level, construct: str, line: int, column: int
+) -> None:
+    with pytest.raises(StatementRefused) as refused:
+        Gate().check(statement, level)
+    assert refused.value.message.startswith(f"Refused: {construct}")
+    assert f" at line {line}, column {column} is not allowed at your level, {level.label}." in refused.value.message
+
+
+@pytest.mark.parametrize("statement", [*WRITES, *ADMINS, *ALLS])
+def test_every_refusal_has_a_place(statement: str) -> None:
+    for before in ("", "-- two\n/* three */ "):
+        with pytest.raises(StatementRefused, match=r" at line \d+, column \d+ is not allowed"):
+            Gate().check(before + statement, Level.SQL_READ)
 
 
 def test_a_refusal_repeats_nothing_of_the_statement_but_plain_function_and_type_names() -> None:

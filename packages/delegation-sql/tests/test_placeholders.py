@@ -45,7 +45,7 @@ def test_text_in_quotes_and_comments_and_a_lone_percent_sign_stay_as_they_are(st
         ("SELECT %(a)s", {}, "no value for the placeholder %(a)s"),
         ("SELECT 1", {"SECRET": "SECRET"}, "1 not used in sql"),
         ("SELECT '%(a)s'", {"a": "SECRET"}, "without quotes"),
-        ("SELECT $1", {}, "write placeholders as %(name)s"),
+        ("SELECT $1", {}, "write placeholders as %(name)s, not as $1 at line 1, column 8"),
         ("SELECT %(a)s", {"a": {"SECRET": 1}}, "params.a: must be a string"),
         ("SELECT %(a)s", {"a": [{"SECRET": 1}]}, "params.a: must be a string"),
         ("SELECT %(a)s", {"a": b"SECRET"}, "params.a: must be a string"),

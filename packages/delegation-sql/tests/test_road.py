@@ -1,5 +1,6 @@
 """The whole road: a signed token over HTTP, an unmodified MCP client, a real PostgreSQL. Both wires, both servers."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import httpx2
+import psycopg
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -195,3 +197,55 @@ async def test_no_token_and_no_driver_text_is_in_anything_that_anybody_reads(
     everything = answer.text + caplog.text + "".join(repr(event) for event in road.minutes.entries())
     assert token not in everything
     assert token.rsplit(".", 1)[1] not in everything
+
+
+async def test_a_long_statement_is_reported_and_ends_on_the_server_with_its_caller(
+    road: Road, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.mcp.attendance.FIRST_BEAT", 0.1)
+    monkeypatch.setattr("actas.mcp.attendance.BEAT_SECONDS", 0.1)
+    heard = asyncio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    def running() -> int:
+        found = admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS given_up%'"
+            " AND pid <> pg_backend_pid()"
+        ).fetchone()
+        assert found
+        return found[0]
+
+    sql = {"sql": "SELECT count(*) AS given_up FROM generate_series(1, 100000000000)"}
+    async with road.client() as client:
+        task = asyncio.create_task(client.call_tool("sql-delegate", sql, progress_callback=hear))
+        async with asyncio.timeout(10):
+            await heard.wait()
+            assert running() == 1
+            task.cancel()
+            while running() or not road.minutes.entries(outcome=Outcome.CANCELLED):  # noqa: ASYNC110 -- nobody is told
+                await asyncio.sleep(0.02)
+        assert (await client.call_tool("sql-delegate", {"sql": "SELECT 1"})).structured_content
+
+
+async def test_a_long_result_is_read_to_its_end_by_its_user_and_by_nobody_else(road: Road) -> None:
+    arguments = {"sql": "SELECT g, 9007199254740992 + g FROM generate_series(1, 250) g ORDER BY g"}
+    pages: list[list[list[object]]] = []
+    cursor: str | None = None
+    while cursor is not None or not pages:
+        page = arguments if cursor is None else {**arguments, "cursor": cursor}
+        async with road.client() as client:  # each page with a token and a connection of its own
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            result = await client.call_tool("sql-delegate", page)
+        assert result.structured_content is not None
+        pages.append(result.structured_content["rows"])
+        cursor = result.structured_content.get("cursor")
+        if cursor is not None:
+            async with road.client("bob") as client:
+                stolen = await client.call_tool("sql-delegate", {**arguments, "cursor": cursor})
+            assert stolen.is_error
+            assert (stolen.structured_content or {})["error"]["code"] == "invalid_parameters"
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert pages[2][-1] == [250, "9007199254741242"]
+    assert "cursor" in tools["sql-delegate"].input_schema["properties"]

@@ -21,6 +21,8 @@ EXAMPLES = {
     "{folder}": "/etc/pgbouncer/actas",
     "{host}": "db.example.com",
     "{port}": "5432",
+    "{issuer}": "https://login.example.com/realms/acme",
+    "{scope}": "db",
 }
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

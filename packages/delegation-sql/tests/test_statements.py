@@ -215,6 +215,9 @@ async def _until(admin: Admin, *, running: bool) -> None:
         ("SELECT id FROM notes, notes n", READ, "42702", "qualify"),
         ("SELECT body FROM notes GROUP BY id, owner HAVING 1 > 0", READ, None, ""),
         ("INSERT INTO notes (id, body) SELECT id, 'SECRET' FROM notes LIMIT 1", WRITE, "23505", "same key"),
+        ("SELECT '😀',\r\n\t1, nowhere FROM notes", READ, "42703", "at line 2, column 5"),
+        ("SELECT (SELECT id FROM notes)", READ, "21000", "several rows"),
+        ("SELECT 1 / 0", READ, "22012", "division by zero"),
         ("UPDATE notes SET id = NULL", WRITE, "23502", "NULL"),
         ("INSERT INTO notes (owner) VALUES ('bob')", WRITE, "42501", "permission denied"),
         ("CREATE TABLE public.notes (id int)", ADMIN, "42P07", "exists already"),
@@ -290,7 +293,8 @@ async def test_a_query_used_again_survives_a_change_of_its_table(gateway: Gatewa
     admin.execute("GRANT SELECT ON own.changing TO alice")
     try:
         for _ in range(4):
-            assert (await gateway.query("SELECT * FROM own.changing"))["columns"] == [{"name": "a", "type": "int4"}]
+            columns = (await gateway.query("SELECT * FROM own.changing"))["columns"]
+            assert columns == [{"name": "a", "type": "int4", "nullable": True}]
         admin.execute("ALTER TABLE own.changing ADD COLUMN b text")
         assert len((await gateway.query("SELECT * FROM own.changing"))["columns"]) == 2
     finally:

@@ -11,6 +11,7 @@ from threading import Timer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import anyio.to_thread
 import httpx2
 import pytest
@@ -62,8 +63,8 @@ REDIRECT = "http://127.0.0.1:3000/callback"
 TYPESCRIPT = Path(__file__).parent / "typescript"
 _CLIENT_SECONDS = 60
 
-Step = tuple[str, Mapping[str, Any]]
-"""What a client does: a method of the TypeScript client's, and its parameters."""
+Step = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]
+"""What a client does: a method of the TypeScript client's, its parameters, and how patient that one is."""
 Application = Callable[[str, "Browser", str, Sequence[Step]], Awaitable[list[dict[str, Any]]]]
 """Does the steps at a URL on one of the wires; returns the results as JSON."""
 
@@ -80,6 +81,7 @@ class Shop:
             scopes=frozenset({"shop.read", "shop.order"}),
             effect=Effect.WRITE,
         ),
+        Action(name="wait", description="Takes a while.", permission="shop:use"),
         Action(name="haggle", description="Finds out on its way what it needs.", permission="shop:use"),
     )
 
@@ -91,6 +93,8 @@ class Shop:
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         if call.action.name == "haggle" and "shop.haggle" not in call.session.scopes:
             raise InsufficientScope(frozenset({"shop.haggle"}))
+        if call.action.name == "wait":
+            await anyio.sleep(2)
         data = f"{call.action.name} as {call.session.username}"
         return DelegationResult(data=data, receipt=Receipt(identity=call.session.username, method="shop"))
 
@@ -248,7 +252,7 @@ async def python(url: str, browser: Browser, wire: str, steps: Sequence[Step]) -
     }
     results = []
     async with python_client(url, browser, wire) as client:
-        for method, parameters in steps:
+        for method, parameters, *_ in steps:
             result = await methods[method](client, **parameters)
             results.append(result.model_dump(by_alias=True, exclude_none=True, mode="json"))
     return results

@@ -395,7 +395,12 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
     ("table", "told"),
     [
         ({"host": "explodes"}, "delegation.modules.doortoy: the plug-in failed with RuntimeError"),
-        ({"host": "h", "tools": ["pang"]}, "delegation.modules.doortoy.tools: no action 'pang'; there are ping, pong"),
+        ({"host": "h", "tools": ["pang"]}, "delegation.modules.doortoy.tools: no tool 'pang'; did you mean pong?"),
+        ({"host": "h", "tools": ["!x*"]}, "delegation.modules.doortoy.tools: no tool 'x*'; there are doortoy-ping, "),
+        ({"host": "h", "tools": ["ping", "pyng", "q"]}, "delegation.modules.doortoy.tools: no tool 'pyng'; did you"),
+        ({"host": "h", "providers": []}, "delegation.modules.doortoy.providers: names none"),
+        ({"host": "h", "providers": ["ip"]}, "delegation.modules.doortoy.providers: 'ip' is no trusted identity"),
+        ({"host": "h", "providers": "ip"}, "delegation.modules.doortoy.providers: must be a list"),
         ({"host": "h", "prefix": "a b"}, "delegation.modules.doortoy: 'a b-ping' is no tool name"),
     ],
 )

@@ -239,3 +239,27 @@ async def test_it_ends_with_its_client_and_a_message_without_end_ends_it_too(loc
                 process.stdin.close()
                 await process.stdin.wait_closed()
     assert "longer than max_body_bytes" in local.folder.joinpath("log").read_text()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_long_call_is_reported_and_can_be_taken_back(local: Local, mode: Mode) -> None:
+    heard: list[float] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
+
+    async with local.client(mode=mode, token=local.idp.issue("alice")) as client:
+        done = await client.call_tool("relay-nap", {"seconds": 2.6}, progress_callback=hear)
+        assert done.structured_content == {"result": "hello"}
+        assert len(heard) == 1
+        assert heard[0] >= 2
+        task = asyncio.create_task(client.call_tool("relay-nap", {"seconds": 30}))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        for _ in range(500):
+            if "cancelled" in [event["outcome"] for event in local.recorded()]:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("it was not cancelled")
+        assert (await client.call_tool("relay-say", {})).structured_content == {"result": "hello"}

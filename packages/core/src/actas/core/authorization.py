@@ -99,7 +99,7 @@ class Authorization:
 
 
 def entitled(session: Session, action: Action) -> bool:
-    """Whether ``session`` may know that ``action`` exists: by permission, role and ``can_access``, never by scope.
+    """Whether ``session`` may know that ``action`` exists: by provider, permission, role, ``can_access``; not by scope.
 
     Hiding by scope would hide from a client that it could step up.
     """
@@ -110,6 +110,8 @@ def hidden_because(session: Session, action: Action) -> str | None:
     """Why ``session`` may not know that ``action`` exists, for the operator; None where it may."""
     if session.rejected:
         return session.rejection_reason or "the session is rejected"
+    if action.providers is not None and session.provider not in action.providers:
+        return f"needs a token from the provider {' or '.join(sorted(action.providers))}"
     if action.permission is not None and action.permission not in session.permissions:
         return f"needs the permission {action.permission}"
     if action.roles and session.role not in action.roles and action.roles.isdisjoint(session.custom_roles):
@@ -151,7 +153,7 @@ def objection(session: Session, action: Action, *, now: float) -> Decision | Non
 
 def grounds(action: Action, permissions: Permissions, roles: tuple[str, ...]) -> str:
     """Why somebody with ``roles``, whom nothing stands against, may: ``permission sql:read by role user``."""
-    parts: list[str] = []
+    parts = [] if action.providers is None else ["provider"]
     if action.permission is not None:
         givers = permissions.givers(action.permission, roles)
         parts.append(f"permission {action.permission}" + (f" by role {', '.join(givers)}" if givers else ""))

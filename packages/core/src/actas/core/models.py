@@ -7,7 +7,7 @@ In the order of a call: :class:`Session` (who), :class:`Action` (what),
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -149,6 +149,8 @@ class Action:
     """Whoever has none of them does not see the tool. Empty: the role does not matter."""
     can_access: Callable[[Session], bool] | None = None
     """Whoever it does not answer True for does not see the tool. Does no I/O; what it raises hides the tool."""
+    providers: frozenset[str] | None = None
+    """Whoever's token comes from another provider does not see the tool. None: the provider does not matter."""
     scopes: frozenset[str] = frozenset()
     """Whoever lacks one sees the tool and is told to step up."""
     effect: Effect = Effect.READ
@@ -156,6 +158,12 @@ class Action:
     """The tool's name after the module's prefix; the action's own name where None."""
     timeout: float | None = None
     """Seconds; None takes the pipeline's."""
+
+    def only_for(self, providers: frozenset[str] | None) -> Self:
+        """The same, for the users of ``providers`` alone; None changes nothing."""
+        if providers is None:
+            return self
+        return replace(self, providers=providers if self.providers is None else self.providers & providers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

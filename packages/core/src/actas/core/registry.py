@@ -31,11 +31,19 @@ class DelegationRegistry:
         self._actions: dict[str, dict[str, Action]] = {}
         self._credentials: dict[str, CredentialSource] = {}
 
-    def register(self, name: str, module: DelegationModule, *, credentials: CredentialSource | None = None) -> None:
+    def register(
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        credentials: CredentialSource | None = None,
+        providers: frozenset[str] | None = None,
+    ) -> None:
         """Add ``module`` as ``name``.
 
         Args:
             credentials: where each call's credential comes from; without it the module gets none.
+            providers: the providers whose users may use it; everybody's where None.
 
         Raises:
             ConfigurationError: the name is taken, or the module is not one.
@@ -49,7 +57,7 @@ class DelegationRegistry:
         for action in module.actions:
             if action.name in actions:
                 raise ConfigurationError(f"delegation.modules.{name}: the action {action.name} is declared twice")
-            actions[action.name] = action
+            actions[action.name] = action.only_for(providers)
         self._modules[name] = module
         self._actions[name] = actions
         if credentials is not None:

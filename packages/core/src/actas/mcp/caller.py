@@ -19,6 +19,7 @@ from actas.core import (
     TooManyRequests,
 )
 from actas.mcp.asgi import Scope
+from actas.mcp.attendance import Attendance
 from actas.mcp.challenge import Challenges, Refusal
 from actas.oauth.binding import is_key_bound
 from actas.oauth.reasons import Reason
@@ -39,12 +40,17 @@ class Exchange:
     """Why."""
     decided: bool = False
     """Whether what was asked for has been allowed: from then on the application's own words may go out."""
+    attendance: Attendance | None = None
+    """Looks after the call, where the connection is ours to look at."""
 
     def refuse(self, error: ActasError) -> bool:
         """Answer ``error`` in the application's place, if it is the door's to answer.
 
-        That is a step-up, a token that has run out meanwhile, too many calls, or minutes that cannot be kept.
+        That is a step-up, a token that has run out meanwhile, too many calls, or minutes that cannot be kept; and
+        none of them where events have gone out already.
         """
+        if self.attendance is not None and self.attendance.begun:
+            return False
         match error:
             case InsufficientScope():
                 self.refusal = self.challenges.step_up(error, self.session)

@@ -7,6 +7,7 @@ its own class. No step stops at what it finds wrong: all of it is told at once.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -21,7 +22,7 @@ JSONL = "jsonl"
 """The audit sink that needs no plug-in."""
 
 _EXCHANGE = ("token_exchange", "tokenExchange")
-_OURS = frozenset({"kind", "prefix", "tools", *_EXCHANGE})
+_OURS = frozenset({"kind", "prefix", "tools", "providers", *_EXCHANGE})
 """What of a module's table is not the plug-in's."""
 
 _Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
@@ -35,6 +36,8 @@ class ConfiguredModule:
     kind: ModuleKind
     prefix: str
     tools: tuple[str, ...] | None
+    providers: frozenset[str] | None
+    """Whose users may use it; None: everybody's."""
     settings: object
     """An instance of ``kind.settings``."""
     exchange: ExchangeSettings | None = None
@@ -74,6 +77,7 @@ def parse(written: Mapping[str, object]) -> Configuration:
     resolved = _resolve(named, plugins, problems)
     settings = read_settings(Settings, resolved, "", problems)
     modules = _modules(resolved, plugins, problems)
+    _providers_trusted(resolved, settings, problems)
     _providers_known(modules, settings, problems)
     authorizers = _authorizers(resolved, plugins, problems)
     sink = _audit_sink(_table(_table(resolved.get("auth")).get("audit")), plugins, problems)
@@ -151,10 +155,12 @@ def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problem
         if not isinstance(kind_name, str) or not isinstance(prefix, str):
             problems.add(path, "kind and prefix must be strings")
             continue
-        if tools is not None and not (
-            isinstance(tools, list) and all(isinstance(tool, str) for tool in cast("list[object]", tools))
-        ):
-            problems.add(f"{path}.tools", "must be a list of the plug-in's action names")
+        providers = table.get("providers")
+        if not _names_or_none(tools):
+            problems.add(f"{path}.tools", "must be a list of the names of tools, or of patterns")
+            continue
+        if not _names_or_none(providers):
+            problems.add(f"{path}.providers", "must be a list of the names of trusted identity providers")
             continue
         kind = _kind(plugins.module_kind, kind_name, plugins, path, problems)
         if kind is None:
@@ -164,8 +170,29 @@ def _modules(resolved: Mapping[str, object], plugins: Plugins, problems: Problem
         settings = read_settings(cast("type[object]", kind.settings), own, path, problems)
         if settings is not None:
             chosen = None if tools is None else tuple(cast("list[str]", tools))
-            modules.append(ConfiguredModule(name, kind, prefix, chosen, settings, exchange))
+            whose = None if providers is None else frozenset(cast("list[str]", providers))
+            modules.append(ConfiguredModule(name, kind, prefix, chosen, whose, settings, exchange))
     return modules
+
+
+def _names_or_none(written: object) -> bool:
+    return written is None or (
+        isinstance(written, list) and all(isinstance(each, str) for each in cast("list[object]", written))
+    )
+
+
+def _providers_trusted(resolved: Mapping[str, object], settings: Settings | None, problems: Problems) -> None:
+    """Each module that is for some providers' users alone names providers that there are, and at least one."""
+    known = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
+    for name, table in _module_tables(resolved).items():
+        path, providers = f"delegation.modules.{name}.providers", table.get("providers")
+        if providers == []:
+            problems.add(path, "names none: nobody could use the module; leave it out for everybody")
+        for provider in _list(providers):
+            if known and isinstance(provider, str) and provider not in known:
+                near = get_close_matches(provider, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                problems.add(path, f"{provider!r} is no trusted identity provider; {hint}")
 
 
 def _exchange(kind: ModuleKind, table: Mapping[str, object], path: str, problems: Problems) -> ExchangeSettings | None:

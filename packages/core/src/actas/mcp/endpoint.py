@@ -22,10 +22,12 @@ from starlette.requests import ClientDisconnect
 from actas.core import Pipeline, Session
 from actas.mcp.answer import Answer
 from actas.mcp.asgi import Receive, Scope, Send, respond
+from actas.mcp.attendance import Attendance, TakenBack, hears_events
 from actas.mcp.caller import Exchange, enter
 from actas.mcp.challenge import Challenges
 from actas.mcp.guard import Guard
 from actas.mcp.handlers import GuardedServer, Handlers
+from actas.mcp.running import RunningCalls
 
 Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
 """Both directions of one connection."""
@@ -40,6 +42,7 @@ class McpEndpoint:
         challenges: for the step-up.
         allowed_hosts, allowed_origins: header values, against DNS rebinding.
         max_body_bytes: the longest request.
+        running: the calls that can be taken back.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class McpEndpoint:
         allowed_hosts: list[str],
         allowed_origins: list[str],
         max_body_bytes: int,
+        running: RunningCalls,
     ) -> None:
         self._challenges = challenges
         self._pipeline = guard.pipeline
@@ -63,7 +67,8 @@ class McpEndpoint:
             # Our tools declare no Mcp-Param-* headers; an answer here would tell hidden tools from unknown ones.
             get_tool_input_schema=lambda _: None,
         )
-        self._handlers = Handlers(guard)
+        self._running = running
+        self._handlers = Handlers(guard, running)
         self._handlers.register(server)
         self.server_info: dict[str, Any] = server.server_info_stamp
         """What the SDK stamps modern results with."""
@@ -97,11 +102,21 @@ class McpEndpoint:
         if scope["method"] != "POST":
             await respond(send, 405, [(b"allow", b"POST")], b"")
             return
-        answer = Answer(send, enter(scope, session, self._challenges, self._pipeline))
+        exchange = enter(scope, session, self._challenges, self._pipeline)
+        attendance = exchange.attendance = Attendance(
+            receive,
+            send,
+            watch_with=self._running if is_modern(scope) else None,
+            hears=any(name == b"accept" and hears_events(value) for name, value in scope["headers"]),
+            silent=lambda: exchange.refusal is not None,
+        )
+        answer = Answer(attendance.send, exchange)
         context = auth_context_var.set(scope["user"])
         try:
-            await self._manager.handle_request(scope, receive, answer)
+            await attendance.run(self._manager.handle_request(scope, attendance.receive, answer))
             await answer.finish()
+        except TakenBack:
+            await attendance.answer_nothing()
         except ClientDisconnect:
             pass  # he left before he had said what he wanted: there is nothing to do, and nobody to tell
         finally:
@@ -125,6 +140,11 @@ def with_caller(
     scope: Scope = {}
     exchange = enter(scope, session, challenges, pipeline)
     return replace(context, request=SimpleNamespace(scope=scope)), exchange
+
+
+def is_modern(scope: Scope) -> bool:
+    """Whether a request says that it comes on the wire of 2026-07-28, on which closing the response cancels."""
+    return (b"mcp-protocol-version", b"2026-07-28") in scope["headers"]
 
 
 def traced() -> bool:

@@ -46,8 +46,8 @@ _VIEW_SECONDS = 5.0
 """How long what ``can_access`` and authorisers said of a session's list counts. A call is always asked about anew."""
 
 
-_Rights = tuple[frozenset[str], str, tuple[str, ...]]
-"""Permissions and roles: all that a tool without ``can_access`` is hidden by."""
+_Rights = tuple[frozenset[str], str, tuple[str, ...], str]
+"""Permissions, roles and provider: all that a tool without ``can_access`` is hidden by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +139,7 @@ class Guard:
             return (await self._ask(session)).view
         if session.rejected:
             return self._view_of(())
-        rights = (session.permissions, session.role, session.custom_roles)
+        rights = (session.permissions, session.role, session.custom_roles, session.provider)
         view = self._by_rights.get(rights)
         if view is None:
             view = self._view_of(name for name, tool in self._tools.items() if entitled(session, tool.action))

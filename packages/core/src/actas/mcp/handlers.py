@@ -1,7 +1,9 @@
 """What the SDK calls for each MCP method: it asks the guard, as the caller, and shapes what came of it."""
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -15,9 +17,11 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from actas.core import ActasError, InternalError, InvalidParameters, UnknownAction
 from actas.core.errors import places
 from actas.core.pipeline import current_request
+from actas.mcp.attendance import BEAT_SECONDS, FIRST_BEAT, running_for
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.encoding import encode
 from actas.mcp.guard import Guard
+from actas.mcp.running import RunningCalls
 from actas.mcp.subscriptions import counted, listening, while_admitted
 
 logger = logging.getLogger(__name__)
@@ -56,10 +60,12 @@ class Handlers:
 
     Args:
         guard: what they ask.
+        running: the calls that can be taken back.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, running: RunningCalls) -> None:
         self._guard = guard
+        self._running = running
         self._listen = ListenHandler(guard.resources.bus)
 
     def register(self, server: Server[Any]) -> None:
@@ -67,6 +73,7 @@ class Handlers:
         add, guard = server.add_request_handler, self._guard
         add("tools/list", types.PaginatedRequestParams, self._list_tools)
         add("tools/call", types.CallToolRequestParams, self._call_tool)
+        server.add_notification_handler("notifications/cancelled", types.CancelledNotificationParams, self._cancelled)
         if len(guard.resources):
             add("resources/list", types.PaginatedRequestParams, self._list_resources)
             add("resources/templates/list", types.PaginatedRequestParams, self._list_templates)
@@ -102,7 +109,21 @@ class Handlers:
     async def _call_tool(self, context: _Context, params: types.CallToolRequestParams) -> _Json:
         exchange = _exchange(context)
         arguments: Mapping[str, object] = params.arguments or {}
-        return await _answered(exchange, self._guard.call(exchange.session, params.name, arguments))
+        call = _answered(exchange, self._guard.call(exchange.session, params.name, arguments))
+        attendance, token = exchange.attendance, (params.meta or {}).get("progress_token")
+        if attendance is None:
+            return await (call if token is None else _reported(context, call))
+        attendance.report(token)
+        if context.request_id is None:
+            return await call
+        with self._running.listed(exchange.session, context.request_id, attendance.take_back):
+            return await call
+
+    async def _cancelled(self, context: _Context, params: types.CancelledNotificationParams) -> None:
+        """On the older wires over HTTP: over other transports the SDK has cancelled it already."""
+        exchange = exchange_of(getattr(context.request, "scope", {}))
+        if exchange is not None and params.request_id is not None:
+            self._running.take_back(exchange.session, params.request_id)
 
     async def _read_resource(self, context: _Context, params: types.ReadResourceRequestParams) -> _Json:
         exchange = _exchange(context)
@@ -148,6 +169,24 @@ class Handlers:
 
 def _list(entries: str, listing: list[_Json]) -> _Json:
     return {entries: listing, "resultType": "complete", **LIST_HINT}
+
+
+async def _reported(context: _Context, call: Awaitable[_Result]) -> _Result:
+    """What ``call`` comes to; meanwhile its caller hears that it goes on, where the connection is the SDK's alone."""
+
+    async def beat() -> None:
+        began = time.monotonic()
+        await asyncio.sleep(FIRST_BEAT)
+        while True:
+            elapsed = round(time.monotonic() - began, 1)
+            await context.session.report_progress(elapsed, message=running_for(elapsed))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    try:
+        return await call
+    finally:
+        beating.cancel()
 
 
 async def _answered(exchange: Exchange, work: Awaitable[_Result]) -> _Result:

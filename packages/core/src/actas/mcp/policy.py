@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from actas.core import Action, ConfigurationError
+from actas.mcp.patterns import fits
 
 _MOST_REMEMBERED = 4096
 """Names, which callers choose."""
@@ -102,24 +103,9 @@ def _agreed(table: Mapping[str, Rule], uri: str) -> Rule | None:
 
 def _first(table: Mapping[str, Rule], name: str) -> Rule | None:
     for pattern, rule in table.items():
-        if _fits(pattern, name):
+        if fits(pattern, name):
             return rule
     return None
-
-
-def _fits(pattern: str, name: str) -> bool:
-    """Whether ``name`` fits, in time that no name can make grow beyond its length."""
-    if "*" not in pattern:
-        return pattern == name
-    first, *middle, last = pattern.split("*")
-    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
-        return False
-    rest = name[len(first) : len(name) - len(last)]
-    for part in middle:
-        _, found, rest = rest.partition(part) if part else ("", "*", rest)
-        if not found:
-            return False
-    return True
 
 
 def _unreachable(kind: str, patterns: list[str]) -> list[str]:
@@ -128,7 +114,7 @@ def _unreachable(kind: str, patterns: list[str]) -> list[str]:
         if not pattern:
             problems.append(f"policy.{kind}: an empty pattern is no name")
         for earlier in patterns[:index]:
-            if _fits(earlier, pattern):
+            if fits(earlier, pattern):
                 problems.append(f"policy.{kind}: {pattern!r} is never reached: {earlier!r} before it covers it")
                 break
     return problems

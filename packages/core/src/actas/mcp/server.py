@@ -88,20 +88,28 @@ class MCPOAuthServer:
         return self._sites.current.context
 
     def register_delegation_module(
-        self, name: str, module: DelegationModule, *, prefix: str | None = None, tools: Iterable[str] | None = None
+        self,
+        name: str,
+        module: DelegationModule,
+        *,
+        prefix: str | None = None,
+        tools: Iterable[str] | None = None,
+        providers: Iterable[str] | None = None,
     ) -> None:
         """Add a module and its tools, before the server starts. It lives as long as the server does.
 
         Args:
             prefix: of its tools' names; ``name`` where None.
-            tools: the actions that become tools; all where None.
+            tools: which of its tools there are: names, or patterns as in the configuration; all where None.
+            providers: the trusted identity providers whose users may use it; all where None.
 
         Raises:
             ConfigurationError: a name is taken, or the server has been started.
         """
         chosen = None if tools is None else list(tools)
+        whose = None if providers is None else frozenset(providers)
         kept = Latecomer(name, module)
-        self._add(lambda site: site.add_module(name, kept, prefix=prefix, tools=chosen))
+        self._add(lambda site: site.add_module(name, kept, prefix=prefix, tools=chosen, providers=whose))
         self._shared.register(name, kept)
 
     def register_tool(self, tool: Tool) -> None:

@@ -225,9 +225,10 @@ class DelegationSettings:
 
     modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
-    `prefix` the tools' prefix (likewise), `tools` the actions that become tools (all where it is left
-    out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the downstream; all other keys are
-    the plug-in's own settings."""
+    `prefix` the tools' prefix (likewise), `providers` the trusted identity providers whose users may use it (all where
+    it is left out), `tools` which of its tools there are: names or patterns with `*`, after a `!` those that there are
+    not (all where it is left out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the
+    downstream; all other keys are the plug-in's own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

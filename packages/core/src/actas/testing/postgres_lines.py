@@ -19,6 +19,8 @@ CERTIFICATE_IDENT = "gw  actas-gateway  {user}\n"
 """The line of pg_ident.conf for it, one for each user: all that PostgreSQL 15 and earlier understand."""
 ISSUED_IDENT = "gw  /^user:(.*)$  \\1\n"
 """The line of pg_ident.conf for certificates that say who the user is, with the same line of pg_hba.conf."""
+OAUTH_LOCAL_HBA = 'local    all  +app_users                 oauth  issuer="{issuer}"  scope="{scope}"\n'
+"""The line of pg_hba.conf for users who come with a token of their own, PostgreSQL 18 and later."""
 SERVICE_PEER_HBA = "local    all  actas_service              peer  map=service\n"
 """The line of pg_hba.conf for the gateway's own role, on the same machine."""
 SERVICE_PEER_IDENT = "service  {os_user}  actas_service\n"

@@ -1,6 +1,6 @@
 // The TypeScript SDK's client, as an application would use it, with a browser at the other end of standard input.
 //
-// Argument: JSON {url, redirect, wire, steps: [[method of Client, parameters], …], dpop}, where wire "legacy" is the
+// Argument: JSON {url, redirect, wire, steps: [[method of Client, parameters, {seconds} of patience], …], dpop}, where wire "legacy" is the
 // handshake wire, a date pins the modern one, and dpop asks for bound tokens (RFC 9449). Standard output: a line of JSON
 // for each event: {"authorize": url} waits for a line with the URL where the browser was sent back to; {"result": …}
 // for each step; {"failed": …} at last.
@@ -50,10 +50,23 @@ async function authorized(transport, attempt, again = attempt) {
   }
 }
 
+// A call of which progress is heard, and which is given up where `seconds` are over: then its result is {given_up}.
+async function patiently(client, method, parameters, { seconds }) {
+  const heard = [];
+  const signal = AbortSignal.timeout(seconds * 1000);
+  try {
+    return { ...(await client[method](parameters, { onprogress: (word) => heard.push(word), signal })), heard };
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    return { given_up: true, heard };
+  }
+}
+
 try {
   const { client, transport } = await connect();
-  for (const [method, parameters] of steps) {
-    tell({ result: await authorized(transport, () => client[method](parameters)) });
+  for (const [method, parameters, patience] of steps) {
+    const call = patience ? () => patiently(client, method, parameters, patience) : () => client[method](parameters);
+    tell({ result: await authorized(transport, call) });
   }
   await client.close();
 } catch (error) {

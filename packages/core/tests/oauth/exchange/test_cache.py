@@ -8,6 +8,7 @@ import pytest
 from actas.core.errors import DownstreamUnavailable
 from actas.core.models import Credential
 from actas.core.secret import Secret
+from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.cache import CredentialCache
 from actas.oauth.exchange.vault import Vault
 
@@ -170,6 +171,36 @@ async def test_a_refused_credential_is_dropped_but_not_its_successor(
     assert token(second) == "exchanged-2"
     await cache.discard(session(), first)
     assert token(await cache.obtain(session(), provider)) == "exchanged-2"
+
+
+async def test_a_credential_refused_while_its_successor_fails_is_not_kept_again(
+    cache: CredentialCache, clock: Clock, provider: Provider
+) -> None:
+    first = await cache.obtain(session(), provider)
+    clock.now += 50
+    provider.gate.clear()
+    await cache.obtain(session(), provider)
+    await settle(lambda: provider.asked == 2)
+    await cache.discard(session(), first)
+    provider.down = True
+    provider.gate.set()
+    await settle(lambda: not cache._flights)
+    provider.down = False
+    assert token(await cache.obtain(session(), provider)) == "exchanged-3"
+
+
+async def test_what_arrives_after_its_session_was_revoked_is_not_kept(clock: Clock, provider: Provider) -> None:
+    vault = Vault()
+    cache = CredentialCache(vault, b"p" * 32, ttl=60, leeway=10, clock=clock)
+    for asked, revoked, kept in ((1, "alice", 0), (2, "bob", 1)):
+        provider.gate.clear()
+        waiting = asyncio.create_task(cache.obtain(session(), provider))
+        await settle(lambda expected=asked: provider.asked == expected)
+        vault.forget([Revocation(claim="sub", value=revoked)])
+        provider.gate.set()
+        await waiting
+        assert len(vault) == kept
+    assert not vault._awaited
 
 
 async def test_no_exchange_outlives_the_cache(cache: CredentialCache, provider: Provider) -> None:

@@ -124,7 +124,9 @@ async def test_it_ends_when_it_says_and_not_when_the_answer_says_later(
         ({"nbf": 2**33}, {}, "not_yet_valid"),
         ({"scope": "read write"}, {}, "wider scopes"),
         ({"scope": None, "scp": ["read", "write"]}, {}, "wider scopes"),
+        ({"scope": "read", "scp": ["read", "write"]}, {}, "wider scopes"),
         ({"scope": 7}, {}, "cannot be read"),
+        ({"scope": "read", "scp": 7}, {}, "cannot be read"),
         ({"cnf": {"jkt": "x"}}, {}, "cnf"),
         ({}, {"typ": "JWT"}, "wrong_type"),
         ({}, {"crit": ["x"]}, "critical_header"),
@@ -391,6 +393,18 @@ async def test_a_token_that_is_not_bound_to_our_key_is_refused(
         assert "bound" in await refusal(made, await login())
     provider.exchanges.claims, provider.exchanges.answer = {}, {"token_type": "DPoP"}
     assert "bound" in await refusal(exchanger(), await login())
+
+
+async def test_a_nonce_that_is_asked_for_gets_a_new_assertion_of_our_client_too(
+    exchanger: Exchange, login: Login, provider: IdentityProvider
+) -> None:
+    provider.exchanges.nonce = "a-nonce"
+    key = generate_key("ES256")
+    provider.exchanges.clients.add(DemoClient("keyed", key=key))
+    keyed = ClientCredentials(id="keyed", private_key=Secret(json.dumps(key.as_dict(private=True))))
+    made = exchanger(client=keyed, dpop_key=Secret(json.dumps(generate_key("ES256").as_dict(private=True))))
+    assert (await made.obtain(await login())).subject == "alice"
+    assert len(provider.exchanges.asked) == 2
 
 
 async def test_nonces_of_many_servers_do_not_fill_the_memory() -> None:

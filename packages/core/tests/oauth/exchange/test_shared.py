@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from actas.core import Secret, Session
+from actas.core.models import Credential
 from actas.http import HttpClient
 from actas.oauth import Authenticator
 from actas.oauth.client_settings import ClientCredentials
+from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.exchanger import Exchanger
 from actas.oauth.exchange.grants import ExchangeUnavailable
 from actas.oauth.exchange.settings import CacheSettings, ExchangeSettings
@@ -153,13 +155,19 @@ async def test_a_changed_entry_is_not_believed(
 async def test_a_rotated_secret_still_opens_what_the_old_one_sealed(
     provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
 ) -> None:
-    new = b"the newest secret of thirty-two bytes or more"
-    vault = Vault([new, *SECRETS])
-    first = replica(provider, http, clock, store)
-    await first.obtain(session)
-    label = vault.labels(_purpose(first), session)[1]
-    entry = await SharedEntries(store).get(label.name)
-    assert entry is not None and vault.adopt(label, session, entry, clock()) is not None
+    secrets = [b"the newest secret of thirty-two bytes or more", b"between the two, of thirty-two bytes", *SECRETS]
+    sealed = await replica(provider, http, clock, store).obtain(session)
+    rotated = replica(provider, http, clock, store, secrets)
+    assert (await rotated.obtain(session)).token == sealed.token
+    assert len(provider.exchanges.asked) == 1
+    clock.now += 50  # nearly due: exchanged ahead, and sealed with the newest
+    assert (await rotated.obtain(session)).token == sealed.token
+    async with asyncio.timeout(5):
+        while (await rotated.obtain(session)).token == sealed.token:  # noqa: ASYNC110 -- goes on in the background
+            await asyncio.sleep(0.01)
+    newest = replica(provider, http, clock, store, secrets[:1])
+    assert (await newest.obtain(session)).token == (await rotated.obtain(session)).token
+    assert len(provider.exchanges.asked) == 2
 
 
 def _purpose(exchanger: Exchanger) -> bytes:
@@ -175,6 +183,64 @@ async def test_a_refused_token_is_forgotten_by_all(
     await one.discard(session, credential)
     assert await store.client.keys("*") == []
     assert (await replica(provider, http, clock, store).obtain(session)).token != credential.token
+
+
+async def test_a_refused_token_that_this_process_has_pushed_out_is_not_found_again(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    one = replica(provider, http, clock, store)
+    credential = await one.obtain(session)
+    assert one._cache is not None
+    one._cache._vault.clear()
+    await one.discard(session, credential)
+    assert (await one.obtain(session)).token != credential.token
+
+
+async def test_a_late_refusal_leaves_what_another_process_got_in_its_place(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    one, other = replica(provider, http, clock, store), replica(provider, http, clock, store)
+    refused = await one.obtain(session)
+    assert (await other.obtain(session)).token == refused.token
+    await one.discard(session, refused)
+    better = await one.obtain(session)
+    await other.discard(session, refused)
+    assert (await other.obtain(session)).token == better.token
+    assert len(provider.exchanges.asked) == 2
+
+
+async def test_what_another_process_got_is_not_kept_where_it_was_revoked_on_the_way(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    other = replica(provider, http, clock, store)
+    assert other._cache is not None
+    vault = other._cache._vault
+    name = vault.labels(_purpose(other), session)[0].name
+    async with SharedEntries(store).leading(name, 5.0):
+        waiting = asyncio.create_task(other.obtain(session))
+        async with asyncio.timeout(5):
+            while not vault._awaited:  # noqa: ASYNC110 -- nothing to wait for but this
+                await asyncio.sleep(0)
+        vault.forget([Revocation(claim="sub", value="alice")])
+        alone = Vault(SECRETS)
+        (label,) = alone.labels(_purpose(other), session)
+        credential = Credential(token=Secret("theirs"), subject="alice", expires_at=clock.now + 300)
+        entry = alone.put(label, session, credential, clock.now, clock.now + 60)
+        assert entry is not None
+        await SharedEntries(store).put(name, entry, 60)
+    assert (await waiting).token == credential.token
+    assert len(vault) == 0
+
+
+async def test_a_token_too_short_to_keep_is_not_shared(
+    provider: IdentityProvider, http: HttpClient, clock: Clock, store: SharedStore, session: Session
+) -> None:
+    provider.exchanges.lifetime = 5.0
+    try:
+        assert (await replica(provider, http, clock, store).obtain(session)).subject == "alice"
+    finally:
+        provider.exchanges.lifetime = 300.0
+    assert await store.client.keys("*") == []
 
 
 async def test_a_leader_that_fails_leaves_the_lead_to_others(

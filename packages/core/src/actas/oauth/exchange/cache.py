@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from actas.core.errors import ActasError
 from actas.core.models import Credential, Session
 from actas.oauth.exchange.sealing import Label
 from actas.oauth.exchange.shared import SharedEntries
-from actas.oauth.exchange.vault import Found, Vault
+from actas.oauth.exchange.vault import Awaited, Found, Vault
 
 logger = logging.getLogger(__name__)
 
@@ -59,22 +59,29 @@ class CredentialCache:
         labels = self._vault.labels(self._purpose, session)
         found = self._vault.get(labels, self._clock())
         if found is None:
-            return await asyncio.shield(self._flight(labels[0], session, exchange))
+            return await asyncio.shield(self._flight(labels, session, exchange))
         if found.due and labels[0].name not in self._flights:
             self._vault.metrics.refreshed_ahead += 1
-            self._flight(labels[0], session, exchange, instead_of=found)
+            self._flight(labels, session, exchange, instead_of=found)
         return found.credential
 
     async def discard(self, session: Session, refused: Credential) -> None:
-        """Forget ``refused``, which the downstream did not take; one that came in its place meanwhile stays."""
+        """Forget ``refused``, which the downstream did not take; one that came in its place meanwhile stays.
+
+        The two stores are looked at apart: this process may have pushed out what all of them still find, and another
+        process may have put something better there.
+        """
         labels = self._vault.labels(self._purpose, session)
         found = self._vault.get(labels, self._clock())
-        if found is None or found.credential.token != refused.token:
+        if found is not None and found.credential.token == refused.token:
+            self._vault.drop(labels)
+        if self._shared is None:
             return
-        self._vault.drop(labels)
-        if self._shared is not None:
-            for label in labels:
-                await self._shared.drop(label.name)
+        for label in labels:
+            entry = await self._shared.get(label.name)
+            there = None if entry is None else self._vault.opened(label, entry, self._clock())
+            if entry is not None and there is not None and there.credential.token == refused.token:
+                await self._shared.drop_if(label.name, entry)
 
     async def aclose(self) -> None:
         """Let no exchange outlive the server."""
@@ -84,45 +91,68 @@ class CredentialCache:
         await asyncio.gather(*flights, return_exceptions=True)
 
     def _flight(
-        self, label: Label, session: Session, exchange: Exchange, *, instead_of: Found | None = None
+        self, labels: Sequence[Label], session: Session, exchange: Exchange, *, instead_of: Found | None = None
     ) -> asyncio.Task[Credential]:
-        """The one exchange under way for ``label``. It goes on when a caller leaves: others may wait for it."""
-        flight = self._flights.get(label.name)
+        """The one exchange under way for ``labels``. It goes on when a caller leaves: others may wait for it."""
+        name = labels[0].name
+        flight = self._flights.get(name)
         if flight is None:
-            flight = asyncio.create_task(self._fly(label, session, exchange, instead_of))
-            self._flights[label.name] = flight
+            flight = asyncio.create_task(self._fly(labels, session, exchange, instead_of))
+            self._flights[name] = flight
             flight.add_done_callback(_seen)
         return flight
 
-    async def _fly(self, label: Label, session: Session, exchange: Exchange, instead_of: Found | None) -> Credential:
+    async def _fly(
+        self, labels: Sequence[Label], session: Session, exchange: Exchange, instead_of: Found | None
+    ) -> Credential:
+        label = labels[0]
         try:
-            if self._shared is None:
-                return self._keep(label, session, await exchange())[0]
-            return await self._fly_together(self._shared, label, session, exchange, instead_of)
+            with self._vault.awaiting(session) as awaited:
+                if self._shared is None:
+                    return self._keep(label, session, await exchange(), awaited)[0]
+                return await self._fly_together(self._shared, labels, session, exchange, instead_of, awaited)
         except ActasError as error:
             if instead_of is not None:
-                # The one at hand is good for a while; keeping it anew sets the next attempt a while ahead.
                 logger.warning("an exchange ahead of need failed: %s", error.code)
+            # The one at hand is good for a while, unless it was refused or revoked meanwhile; keeping it anew sets the
+            # next attempt a while ahead.
+            if instead_of is not None and any(self._vault.holds(each) for each in labels):
                 self._vault.put(label, session, instead_of.credential, self._clock(), instead_of.until)
             raise
         finally:
             del self._flights[label.name]
 
     async def _fly_together(
-        self, shared: SharedEntries, label: Label, session: Session, exchange: Exchange, instead_of: Found | None
+        self,
+        shared: SharedEntries,
+        labels: Sequence[Label],
+        session: Session,
+        exchange: Exchange,
+        instead_of: Found | None,
+        awaited: Awaited,
     ) -> Credential:
-        """One exchange for all processes: the others find what the first one got."""
+        """One exchange for all processes: the others find what the first one got, also under a secret before this."""
+        label = labels[0]
         async with shared.leading(label.name, self._patience) as entry:
             now = self._clock()
-            found = None if entry is None else self._vault.adopt(label, session, entry, now)
+            found = None if entry is None else self._vault.adopt(label, session, entry, now, awaited)
             if found is not None and not (instead_of is not None and found.due):
                 return found.credential
-            credential, sealed = self._keep(label, session, await exchange())
+            for older in labels[1:] if instead_of is None else ():
+                entry = await shared.get(older.name)
+                found = None if entry is None else self._vault.adopt(older, session, entry, now, awaited)
+                if found is not None:
+                    return found.credential
+            credential, sealed = self._keep(label, session, await exchange(), awaited)
             if sealed is not None:
                 await shared.put(label.name, sealed, self._until(credential, now) - now)
             return credential
 
-    def _keep(self, label: Label, session: Session, credential: Credential) -> tuple[Credential, bytes | None]:
+    def _keep(
+        self, label: Label, session: Session, credential: Credential, awaited: Awaited
+    ) -> tuple[Credential, bytes | None]:
+        if awaited.revoked:
+            return credential, None
         now = self._clock()
         return credential, self._vault.put(label, session, credential, now, self._until(credential, now))
 

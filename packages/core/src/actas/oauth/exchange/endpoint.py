@@ -105,22 +105,24 @@ class TokenEndpoint:
         self._url = None  # where the metadata led has moved, perhaps
 
     async def _once(self, url: str, form: Form) -> HttpResponse:
+        response = await self._proved(url, form)
+        asked_for_nonce = response.status == 400 and "dpop-nonce" in response.headers
+        if self._prover is not None and asked_for_nonce and b"use_dpop_nonce" in response.body:
+            return await self._proved(url, form)
+        return response
+
+    async def _proved(self, url: str, form: Form) -> HttpResponse:
+        """One request, with proofs of its own: no provider takes an assertion of our client twice. That of our key
+        heeds the nonce that the provider gave (RFC 9449 section 8)."""
         proof = self._client.prove()
         headers = {**proof.headers, "content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         content = urlencode([*form, *proof.fields.items()]).encode()
         if self._prover is None:
             return await self._http.request("POST", url, headers=headers, content=content)
-        response = await self._proved(self._prover, url, headers, content)
-        if response.status == 400 and "dpop-nonce" in response.headers and b"use_dpop_nonce" in response.body:
-            return await self._proved(self._prover, url, headers, content)
-        return response
-
-    async def _proved(self, prover: KeyProver, url: str, headers: Mapping[str, str], content: bytes) -> HttpResponse:
-        """With a proof of our key, heeding the nonce that the provider gives (RFC 9449 section 8)."""
-        proved = {**headers, "dpop": prover.prove("POST", url)}
-        response = await self._http.request("POST", url, headers=proved, content=content)
+        headers["dpop"] = self._prover.prove("POST", url)
+        response = await self._http.request("POST", url, headers=headers, content=content)
         if (nonce := response.headers.get("dpop-nonce")) is not None and len(nonce) <= _LONGEST_NONCE:
-            prover.heed(url, nonce)
+            self._prover.heed(url, nonce)
         return response
 
     def _judged(self, response: HttpResponse) -> Mapping[str, object]:

@@ -16,11 +16,11 @@ _ENTRY = b"actas:token/"
 _LEADER = b"actas:token-leader/"
 _LOOK_SECONDS = 0.03
 """How often those who wait look whether the leader is done."""
-_LEAVE = """
+_DROP_IF = """
 if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end
 return 0
 """
-"""Gives up the lead, if it is still ours: it ends by itself where its process died."""
+"""Removes a key, if it has still this value: an entry, or the lead, which ends by itself where its process died."""
 
 
 class SharedEntries:
@@ -43,6 +43,10 @@ class SharedEntries:
         lifetime = int(seconds * 1000)
         if lifetime > 0:
             await self._store.attempt(lambda: self._store.client.set(_ENTRY + name, entry, px=lifetime))
+
+    async def drop_if(self, name: bytes, entry: bytes) -> None:
+        """Forget ``entry``, if the store answers; one that came in its place meanwhile stays."""
+        await self._store.attempt(lambda: self._store.client.eval(_DROP_IF, 1, _ENTRY + name, entry))
 
     async def drop(self, name: bytes) -> None:
         """Forget one entry, if the store answers."""
@@ -69,7 +73,7 @@ class SharedEntries:
         try:
             yield await self.get(name)  # somebody may have been done a moment ago
         finally:
-            await self._store.attempt(lambda: self._store.client.eval(_LEAVE, 1, _LEADER + name, token))
+            await self._store.attempt(lambda: self._store.client.eval(_DROP_IF, 1, _LEADER + name, token))
 
     async def _leads(self, name: bytes, token: bytes, seconds: float) -> bool:
         """Whether this process is to get the entry: the first to ask, or one whose store does not answer."""

@@ -33,6 +33,10 @@ class MemoryStore:
         """How many callers have entries."""
         return len(self._owned)
 
+    def has(self, name: bytes) -> bool:
+        """Whether there is an entry called ``name``, which does not count as used."""
+        return name in self._entries
+
     def get(self, name: bytes) -> bytes | None:
         """The entry called ``name``, which counts as used."""
         entry = self._entries.get(name)

@@ -11,7 +11,8 @@ The tags are short digests of ``jti``, ``sid`` and ``sub``: enough to find what 
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,17 @@ class Found:
     due: bool
 
 
+class Awaited:
+    """An exchange under way, so that a revocation that comes before its answer is not forgotten."""
+
+    __slots__ = ("head", "owner", "revoked")
+
+    def __init__(self, session: Session) -> None:
+        self.owner = owner_of(session.issuer, session.subject)
+        self.head = _HEAD.pack(0.0, 0.0, bool(session.actors), _tags(session))
+        self.revoked = False
+
+
 class Vault:
     """The cache of one process.
 
@@ -67,6 +79,7 @@ class Vault:
         self._sealer = Sealer(secrets or [os.urandom(32)])
         self._store = MemoryStore(most, most_each)
         self._issuers: set[str] = set()
+        self._awaited: set[Awaited] = set()
         self.metrics = Metrics()
 
     def __len__(self) -> int:
@@ -85,10 +98,29 @@ class Vault:
         identity = f"{len(issuer)}:{len(subject)}:{issuer}{subject}:".encode()
         return self._sealer.labels(purpose, identity, session.token.reveal().encode())
 
-    def adopt(self, label: Label, session: Session, entry: bytes, now: float) -> Found | None:
-        """Keep an entry that another process has made, where it opens and is still good."""
-        found = self._open(label, entry, now) if len(entry) > _HEAD.size else None
-        if found is not None:
+    @contextmanager
+    def awaiting(self, session: Session) -> Generator[Awaited]:
+        """While something for ``session`` is on its way: ``revoked`` says whether it must not be kept any more."""
+        self._issuers.add(session.issuer)
+        awaited = Awaited(session)
+        self._awaited.add(awaited)
+        try:
+            yield awaited
+        finally:
+            self._awaited.discard(awaited)
+
+    def holds(self, label: Label) -> bool:
+        """Whether there is an entry under ``label``, good or not."""
+        return self._store.has(label.name)
+
+    def opened(self, label: Label, entry: bytes, now: float) -> Found | None:
+        """What another process has made, where it opens and is still good. It is not kept."""
+        return self._open(label, entry, now) if len(entry) > _HEAD.size else None
+
+    def adopt(self, label: Label, session: Session, entry: bytes, now: float, awaited: Awaited) -> Found | None:
+        """Keep an entry that another process has made, where it opens, is still good, and was not revoked."""
+        found = self.opened(label, entry, now)
+        if found is not None and not awaited.revoked:
             self._put(label.name, session, entry)
         return found
 
@@ -130,8 +162,7 @@ class Vault:
         if not now < until:
             return None
         refresh_at = now + (until - now) * REFRESH_AFTER
-        tags = b"".join(_tag(claim, session.claims.get(claim)) for claim in _TAGGED)
-        clear = _HEAD.pack(refresh_at, until, bool(session.actors), tags)
+        clear = _HEAD.pack(refresh_at, until, bool(session.actors), _tags(session))
         plain = orjson.dumps(
             [credential.expires_at, credential.subject, credential.token_type, credential.token.reveal()]
         )
@@ -166,6 +197,8 @@ class Vault:
             tagged = (own[at : at + _TAG_BYTES] for at in range(0, len(own), _TAG_BYTES))
             return owner in owners or (has_actors and bool(subjects)) or not tags.isdisjoint(tagged)
 
+        for awaited in self._awaited:
+            awaited.revoked = awaited.revoked or is_about(awaited.owner, awaited.head)
         names = self._store.drop_where(is_about)
         self.metrics.purged += len(names)
         return names
@@ -178,6 +211,10 @@ class Vault:
 def owner_of(issuer: str, subject: str) -> bytes:
     """A user as the store knows him."""
     return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode(errors="surrogatepass")).digest()[:OWNER_BYTES]
+
+
+def _tags(session: Session) -> bytes:
+    return b"".join(_tag(claim, session.claims.get(claim)) for claim in _TAGGED)
 
 
 def _tag(claim: str, value: object) -> bytes:

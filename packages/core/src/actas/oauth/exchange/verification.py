@@ -144,9 +144,9 @@ class Verifier:
     def _check_scopes(self, issued: Issued, claims: Mapping[str, object]) -> None:
         if self._any_scope:
             return
-        stated = claims.get("scope")
         try:
-            carried = scopes_of(claims.get("scp") if stated is None else stated) | scopes_of(issued.scope)
+            # All that a downstream may go by: which of the two claims it reads is not known here.
+            carried = scopes_of(claims.get("scope")) | scopes_of(claims.get("scp")) | scopes_of(issued.scope)
         except AuthenticationError:
             raise ExchangeRefused(detail="the exchanged token's scopes cannot be read") from None
         if not carried <= self._asked:

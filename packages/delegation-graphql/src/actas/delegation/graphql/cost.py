@@ -94,11 +94,16 @@ class _Estimate:
         kind, lists = _unwrapped(cast("object", field.type))  # pyright: ignore[reportUnknownMemberType] -- open
         if node.selection_set is None or not is_composite_type(kind):
             return 1
-        length = 1 if asked is None else asked
-        for _ in range(lists - (asked is not None or sized)):
-            length *= self._limits.assumed_list_size
+        if lists and (asked is not None or sized):
+            length = (1 if asked is None else asked) * self._assumed(lists - 1)
+        else:
+            length = self._assumed(lists) if asked is None else asked
         inner = self.of(node.selection_set, kind, sized=asked is not None and not lists)
         return 1 + max(1, length) * inner
+
+    def _assumed(self, lists: int) -> int:
+        """How many are in so many lists, one in the other, that say nothing of their length."""
+        return int(self._limits.assumed_list_size**lists)
 
     def _arguments(self, field: GraphQLField, node: FieldNode) -> Mapping[str, object]:
         try:

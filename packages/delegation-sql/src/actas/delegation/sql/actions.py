@@ -17,6 +17,8 @@ class Query:
     params: dict[str, Scalar | list[Scalar]] = field(default_factory=dict[str, Scalar | list[Scalar]])
     """The placeholders' values by name: a string, number, boolean or null; a list becomes an array, as for
     = ANY(%(ids)s); send JSON as a string."""
+    cursor: str | None = None
+    """To go on where a result was cut: the cursor of that answer, with the same sql and params."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class TableDetails:
     """The table's or view's name, without its schema."""
     schema: str | None = None
     """Its schema; without it, the schemas of the search path."""
+    offset: int = 0
+    """How many columns to skip: next_offset of the page before."""
 
 
 def actions(permission: str) -> tuple[Action, ...]:
@@ -59,13 +63,16 @@ def actions(permission: str) -> tuple[Action, ...]:
         ),
         Action(
             name="schema",
-            description="List the tables and views that you may use in the database.",
+            description="List the tables and views that you may use in the database, with estimates of their rows.",
             parameters=ListTables,
             permission=permission,
         ),
         Action(
             name="table-details",
-            description="Columns, keys, indexes and comments of one table or view that you may use.",
+            description=(
+                "Columns, keys, foreign keys in both directions, indexes and comments of one table or view that you "
+                "may use."
+            ),
             parameters=TableDetails,
             permission=permission,
         ),

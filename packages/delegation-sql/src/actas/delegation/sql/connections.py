@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection, Error
 
 from actas.core.errors import DownstreamUnavailable
+from actas.core.models import Credential
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import PoolSettings
 from actas.delegation.sql.wire import Wire
@@ -23,11 +24,17 @@ _GOODBYE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
+Connect = Callable[[str, Credential | None], Awaitable[AsyncConnection]]
+"""Logs in as a user, by a credential of that user's where that is the way."""
+
+
 @dataclass(slots=True, eq=False)
 class Link:
     """One connection and whose it is."""
 
     user: str
+    subject: str | None
+    """Whom the token was for that opened it, where one did: nobody else's calls go over it, whoever has the role."""
     connection: AsyncConnection
     wire: Wire
     opened: float
@@ -58,6 +65,10 @@ class Link:
                         pass
 
 
+def _subject(credential: Credential | None) -> str | None:
+    return None if credential is None else credential.subject
+
+
 def _readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -71,9 +82,9 @@ class _Waiter:
 
 
 class ConnectionPool:
-    """Lends connections. ``connect`` logs in as a user."""
+    """Lends connections, which ``connect`` opens."""
 
-    def __init__(self, settings: PoolSettings, connect: Callable[[str], Awaitable[AsyncConnection]]) -> None:
+    def __init__(self, settings: PoolSettings, connect: Connect) -> None:
         self._settings = settings
         self._connect = connect
         self._count: Counter[str] = Counter()
@@ -93,7 +104,7 @@ class ConnectionPool:
         return self._count[user]
 
     @contextlib.asynccontextmanager
-    async def lend(self, user: str, seconds: float) -> AsyncGenerator[Link]:
+    async def lend(self, user: str, seconds: float, credential: Credential | None = None) -> AsyncGenerator[Link]:
         """A connection of ``user``'s own, waited for at most ``seconds``.
 
         It is kept afterwards only where its wire is idle, which no spoilt one is; else what it does is
@@ -101,9 +112,9 @@ class ConnectionPool:
 
         Raises:
             PoolExhausted: none came free in time.
-            LoginRefused, DownstreamUnavailable: see ``connect``.
+            LoginRefused, CredentialRejected, DownstreamUnavailable: see ``connect``.
         """
-        link = await self._acquire(user, seconds)
+        link = await self._acquire(user, seconds, credential)
         try:
             yield link
         finally:
@@ -130,21 +141,22 @@ class ConnectionPool:
             for farewell in late:
                 farewell.cancel()
 
-    async def _acquire(self, user: str, seconds: float) -> Link:
+    async def _acquire(self, user: str, seconds: float, credential: Credential | None) -> Link:
         until = time.monotonic() + min(seconds, self._settings.wait_seconds)
         first = True
         while not self._closed:
-            if link := self._kept(user):
+            if link := self._kept(user, credential):
                 return link
             if self._make_room(user):
-                return await self._open(user)
+                return await self._open(user, credential)
             await self._wait(user, until, first=first)
             first = False
         raise DownstreamUnavailable(detail="the pool is closed")
 
-    def _kept(self, user: str) -> Link | None:
+    def _kept(self, user: str, credential: Credential | None) -> Link | None:
         """The user's connection that was used last, if it still is good."""
-        for link in reversed([link for link in self._idle if link.user == user]):
+        subject = _subject(credential)
+        for link in reversed([link for link in self._idle if (link.user, link.subject) == (user, subject)]):
             if not link.stale(time.monotonic(), self._settings.lifetime_seconds):
                 del self._idle[link]
                 return link
@@ -154,20 +166,23 @@ class ConnectionPool:
     def _make_room(self, user: str) -> bool:
         """Whether the user may open one more, if need be instead of somebody's least recently used one."""
         if self._count[user] >= self._settings.per_user:
-            return False
+            another = next((link for link in self._idle if link.user == user), None)
+            if another is None:
+                return False
+            self._retire(another)  # the same role by another subject's token
         if self.open >= self._settings.total and self._idle:
             self._retire(next(iter(self._idle)))
         return self.open < self._settings.total
 
-    async def _open(self, user: str) -> Link:
+    async def _open(self, user: str, credential: Credential | None) -> Link:
         self._count[user] += 1
         try:
-            connection = await self._connect(user)
+            connection = await self._connect(user, credential)
         except BaseException:
             self._forget(user)
             raise
         now = time.monotonic()
-        return Link(user, connection, Wire(connection), now, now)
+        return Link(user, _subject(credential), connection, Wire(connection), now, now)
 
     async def _wait(self, user: str, until: float, *, first: bool) -> None:
         own = sum(waiter.user == user for waiter in self._waiters)

@@ -1,6 +1,7 @@
 """Opens connections to PostgreSQL: where, how it is verified, and with which settings of the session."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import LiteralString
 
@@ -11,6 +12,7 @@ from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.failures import LoginRefused
 from actas.delegation.sql.frames import literal, quoted
 from actas.delegation.sql.probe import Probe
+from actas.delegation.sql.servers import Choice, Server, Wanted
 from actas.delegation.sql.settings import SqlSettings
 
 _CLIENT_CHECK_MILLISECONDS = "1000"
@@ -54,33 +56,79 @@ def password_proof(password: str) -> Proof:
 class Connector:
     """Opens connections. Everything that the environment or a file could otherwise set is set here."""
 
-    def __init__(self, settings: SqlSettings, *, session: bool = True) -> None:
+    def __init__(self, settings: SqlSettings, *, session: bool = True, wanted: Wanted = Wanted.PRIMARY) -> None:
         self._parameters = _parameters(settings)
         if session:
             self._parameters["options"] = _options(settings)
         self._search_path = settings.search_path
         self._seconds = settings.pool.connect_seconds
-        self.probe = Probe(settings)
+        self._servers = Choice(settings.servers, wanted)
+        self._probes = {server: Probe(server, settings.tls) for server in settings.servers}
 
     async def open(self, user: str, proof: Proof | None = None) -> AsyncConnection:
         """Log in as ``user``. Without ``proof``, by what the operating system or the gateway's certificate proves.
 
         Raises:
-            LoginRefused: the server answers, and does not let the user in.
-            DownstreamUnavailable: it does not answer, or has no room.
+            LoginRefused: all servers answer, and none lets the user in.
+            DownstreamUnavailable: one does not answer or has no room, and no other is what is wanted.
         """
-        timeout = {"connect_timeout": str(max(2, int(self._seconds)))}
-        conninfo = make_conninfo(**{**self._parameters, **(proof or {}), **timeout, "user": user})
+        refused: LoginRefused | None = None
+        away: DownstreamUnavailable | None = None
+        spare: AsyncConnection | None = None
+        servers = self._servers.in_order()
+        until = time.monotonic() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
+            for left, server in zip(range(len(servers), 0, -1), servers, strict=True):
+                try:
+                    connection = await self._open(server, user, proof or {}, (until - time.monotonic()) / left)
+                except LoginRefused as error:
+                    refused = error
+                except DownstreamUnavailable as error:
+                    away = error
+                else:
+                    if self._servers.will_do(is_standby=_is_standby(connection)):
+                        self._servers.was_good(server)
+                        return connection
+                    if spare is not None:
+                        spare.pgconn.finish()
+                    spare = connection
+            if spare is not None and self._servers.others_will_do:
+                connection, spare = spare, None
+                return connection
+        finally:
+            if spare is not None:
+                spare.pgconn.finish()
+        raise away or refused or DownstreamUnavailable(detail="none of the servers is a primary")
+
+    async def _open(
+        self, server: Server, user: str, proof: Proof, seconds: float, *, again: bool = True
+    ) -> AsyncConnection:
+        """Log in to one server. A refusal counts the second time: the first time, it may just have been starting."""
+        try:
+            return await self._attempt(server, user, proof, seconds)
+        except Error as error:
+            private = str(error)
+        no_room = "too many" in private or "remaining connection slots" in private
+        if no_room or not await self._probes[server].answers():
+            raise DownstreamUnavailable(detail=private)
+        if again:
+            return await self._open(server, user, proof, seconds, again=False)
+        raise LoginRefused(detail=private)
+
+    async def _attempt(self, server: Server, user: str, proof: Proof, seconds: float) -> AsyncConnection:
+        timeout = {"connect_timeout": str(max(2, int(seconds)))}
+        where = {"host": server.host, "port": str(server.port)}
+        conninfo = make_conninfo(**{**self._parameters, **proof, **where, **timeout, "user": user})
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
                 return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
         except TimeoutError:
             raise DownstreamUnavailable(detail="connecting took too long") from None
-        except Error as error:
-            private = str(error)
-        if "too many" in private or "remaining connection slots" in private or not await self.probe.answers():
-            raise DownstreamUnavailable(detail=private)
-        raise LoginRefused(detail=private)
+
+    async def answering(self) -> tuple[int, int]:
+        """How many servers take connections, and how many there are. Asks them as nobody; 4 s at most."""
+        answers = await asyncio.gather(*(probe.answers() for probe in self._probes.values()))
+        return sum(answers), len(answers)
 
     def schemas(self, user: str) -> list[str]:
         """Where ``user``'s unqualified names are looked up, after ``pg_catalog``."""
@@ -128,11 +176,14 @@ class Connector:
             raise
 
 
+def _is_standby(connection: AsyncConnection) -> bool:
+    """PostgreSQL says so by itself, without being asked, since version 14."""
+    return connection.pgconn.parameter_status(b"in_hot_standby") == b"on"
+
+
 def _parameters(settings: SqlSettings) -> dict[str, str]:
     parameters = {
-        "host": settings.host,
         "hostaddr": "",
-        "port": str(settings.port),
         "dbname": settings.database,
         "password": "",
         "passfile": "/nonexistent",

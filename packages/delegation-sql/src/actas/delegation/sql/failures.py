@@ -57,6 +57,11 @@ _MESSAGES: dict[str, tuple[type[DelegationError], str]] = {
     "42710": (StatementFailed, "it exists already"),
     "42P07": (StatementFailed, "it exists already"),
     "3F000": (StatementFailed, "there is no such schema"),
+    "42704": (StatementFailed, "there is no such type, index or other object"),
+    "42P08": (StatementFailed, "a parameter is used as two types; add casts"),
+    "42P10": (StatementFailed, "ORDER BY, DISTINCT or ON CONFLICT names what is not there to be named"),
+    "21000": (StatementFailed, "a subquery gave several rows where one is needed; add LIMIT 1 or an aggregate"),
+    "22001": (StatementFailed, "a text is too long for its column"),
     "22P02": (StatementFailed, "a value cannot be read as the type it is used as"),
     "22003": (StatementFailed, "a number is out of range"),
     "22007": (StatementFailed, "a date or time cannot be read"),
@@ -67,6 +72,7 @@ _MESSAGES: dict[str, tuple[type[DelegationError], str]] = {
     "23503": (StatementFailed, "a foreign key would be violated"),
     "23505": (StatementFailed, "a row with the same key exists already"),
     "23514": (StatementFailed, "a check constraint would be violated"),
+    "23P01": (StatementFailed, "a row that excludes this one exists already"),
     "25006": (DatabaseRefused, "the transaction is read-only; you may only read"),
     "2BP01": (StatementFailed, "other objects depend on it"),
     "40001": (StatementFailed, "it collided with another transaction; try again"),
@@ -84,13 +90,14 @@ _CLASSES: dict[str, tuple[type[DelegationError], str]] = {
     "22": (StatementFailed, "a value does not fit"),
     "23": (StatementFailed, "a constraint would be violated"),
     "42": (StatementFailed, "the statement does not fit the database"),
+    "P0": (StatementFailed, "a function or trigger of the database refused it"),
     "53": (StatementFailed, "the database has no resources left; try again later"),
     "54": (StatementFailed, "the statement is beyond a limit of the database"),
     "57": (DownstreamUnavailable, "the database is stopping or restarting; try again later"),
 }
 _OTHER = (StatementFailed, "the database reports an error")
 
-_CLEAN_CLASSES = frozenset({"0A", "22", "23", "25", "2B", "3F", "40", "42", "44", "54", "55"})
+_CLEAN_CLASSES = frozenset({"0A", "21", "22", "23", "25", "2B", "3F", "40", "42", "44", "54", "55"})
 
 
 def from_sqlstate(sqlstate: str | None, place: str, private: str) -> DelegationError:

@@ -32,11 +32,12 @@ from actas.delegation.sql.grammar import (
 )
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.positions import place
+from actas.delegation.sql.whereabouts import Node, character_of, words
 
-Node = dict[str, Any]  # Any: the parser's JSON
 _CACHED_STATEMENTS = 512
 _CACHED_LENGTH = 8192
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_.]{0,62}")
+_PLAIN_OPERATOR = re.compile(r"[~!@#^&|`?+\-*/%<>=]{1,32}")
 _SYMBOLS = re.compile(r"[~!@#^&|`?+\-*/%<>=]{129}")
 """PostgreSQL's lexer takes quadratic time for these in a row, comments without blanks between them included."""
 _LONGEST_TRIMMED_SET = 32
@@ -52,6 +53,10 @@ class Verdict:
     """The lowest level at which it would have been allowed."""
     calls_allowed_functions: bool
     """Whether it calls functions that the settings allow: these may write."""
+    ordered: bool = False
+    """Whether its rows come in an order that it asks for, or can have no other."""
+    may_bring_nulls: bool = False
+    """Whether a column of a table can be NULL in its result though it cannot be in the table: an outer join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,39 +113,51 @@ def _judge(statement: str, level: Level, names: _Names) -> Verdict | _Refusal:
         tree: Node = json.loads(parse_sql_json(statement))
     except ParseError as error:
         found = re.search(r"at index (\d+)", str(error))
-        return _Refusal(f"Not valid PostgreSQL: syntax error{place(statement, found and int(found[1]))}.")
+        where = place(statement, int(found[1]) if found else len(statement.rstrip()))
+        return _Refusal(f"Not valid PostgreSQL: syntax error{where}.")
     except RecursionError:
         return _Refusal("The statement is nested too deeply.")
     statements = tree.get("stmts", [])
     if len(statements) != 1:
-        return _Refusal(f"Send exactly one statement: there are {len(statements)}.")
+        return _Refusal(f"Send exactly one statement: there are {len(statements)}{_second(statement, statements)}.")
     ((kind, root),) = statements[0]["stmt"].items()
-    walk = _Walk(level, names)
+    walk = _Walk(level, names, kind, root)
     try:
         if kind not in STATEMENTS:
-            raise _Unfit(_words(kind))
-        walk.through(kind, root)
+            raise _Unfit(words(kind))
+        walk.through()
     except _Unfit as unfit:
-        characters = len(statement.encode()[: walk.location].decode(errors="ignore"))
-        where = place(statement, characters)
+        where = place(statement, character_of(statement, statements[0], walk.kind, walk.node))
         needs = "No level allows it." if unfit.needs is None else f"It needs the level {unfit.needs.label}."
         return _Refusal(f"Refused: {unfit.construct}{where} is not allowed at your level, {level.label}. {needs}")
-    return Verdict(walk.needs, walk.calls_allowed_functions)
+    return Verdict(
+        walk.needs, walk.calls_allowed_functions, "sortClause" in root or kind == "ExplainStmt", walk.may_bring_nulls
+    )
+
+
+def _second(statement: str, statements: list[Node]) -> str:
+    if not statements:
+        return ""
+    second = statements[1]
+    ((kind, root),) = second["stmt"].items()
+    return f", the second{place(statement, character_of(statement, second, kind, root))}"
 
 
 class _Walk:
     """One walk over one statement, with an explicit stack: depth cannot exhaust ours."""
 
-    def __init__(self, level: Level, names: _Names) -> None:
+    def __init__(self, level: Level, names: _Names, kind: str, root: Node) -> None:
         self._level = level
         self._names = names
         self.needs = Level.SQL_READ
-        self.location = 0
+        self.kind: str = kind
+        self.node: Node = root
         self.calls_allowed_functions = False
+        self.may_bring_nulls = False
 
-    def through(self, kind: str, root: Node) -> None:
-        """Raises _Unfit, with ``location`` near it."""
-        stack: list[tuple[str, Any]] = [(kind, root)]  # Any: a node, or nodes
+    def through(self) -> None:
+        """Raises _Unfit; ``node`` is then the one."""
+        stack: list[tuple[str, Any]] = [(self.kind, self.node)]  # Any: a node, or nodes
         while stack:
             kind, node = stack.pop()
             if kind == NODES:
@@ -150,13 +167,13 @@ class _Walk:
                 continue
             if kind in LEAVES:
                 continue
-            self.location = node.get("location") or self.location
+            self.kind, self.node = kind, node
             rule = GRAMMAR.get(kind)
             if rule is None:
-                raise _Unfit(_words(kind))
+                raise _Unfit(words(kind))
             level, fields = rule
             if level > self._level:
-                raise _Unfit(_words(kind), level)
+                raise _Unfit(words(kind), level)
             if level > self.needs:
                 self.needs = level
             check = _CHECKS.get(kind)
@@ -164,7 +181,7 @@ class _Walk:
                 check(self, node)
             for name, value in node.items():
                 if name not in fields:
-                    raise _Unfit(f"{_words(kind)} with {_words(name)}")
+                    raise _Unfit(f"{words(kind)} with {words(name)}")
                 below = fields[name]
                 if below is not None:
                     stack.append((below, value))
@@ -197,7 +214,7 @@ class _Walk:
                 raise _Unfit("a schema-qualified operator")
             symbol = _dotted(parts).replace(" ", "_")
             if symbol not in allowlists.OPERATORS and symbol not in self._names.operators:
-                raise _Unfit("an operator that is not PostgreSQL's own")
+                raise _Unfit(f"the operator {symbol}" if _PLAIN_OPERATOR.fullmatch(symbol) else "an operator")
 
     def type_name(self, node: Node) -> None:
         name = _dotted(node.get("names", ()))
@@ -235,21 +252,31 @@ class _Walk:
             raise _Unfit("a schema-qualified operator class")
 
     def option(self, node: Node) -> None:
-        level = OPTIONS.get(node["defname"])
+        name = node["defname"]
+        called = f"the option {name}" if _PLAIN_NAME.fullmatch(name) else "an option"
+        level = OPTIONS.get(name)
         if level is None or "defnamespace" in node:
-            raise _Unfit("an option")
-        self._require(level, "an option")
+            raise _Unfit(called)
+        self._require(level, called)
+
+    def join(self, node: Node) -> None:
+        self.may_bring_nulls |= node.get("jointype") != "JOIN_INNER"
+
+    def grouping(self, node: Node) -> None:
+        self.may_bring_nulls = True
 
     def alteration(self, node: Node) -> None:
-        level = ALTERATIONS.get(node.get("subtype", ""))
+        subtype = node.get("subtype", "")
+        called = f"ALTER TABLE … {words(subtype.removeprefix('AT_'))}"
+        level = ALTERATIONS.get(subtype)
         if level is None:
-            raise _Unfit("this form of ALTER TABLE")
-        self._require(level, "this form of ALTER TABLE")
+            raise _Unfit(called)
+        self._require(level, called)
 
     def object_kind(self, node: Node) -> None:
         for field, allowed in _OBJECT_KINDS.items():
             if field in node and node[field] not in allowed:
-                raise _Unfit("an object of this kind")
+                raise _Unfit(f"{words(self.kind)} of {words(str(node[field]).removeprefix('OBJECT_'))}")
 
 
 _OBJECT_KINDS = {"removeType": DROPPABLE, "renameType": RENAMEABLE, "objtype": COMMENTABLE | ALTERABLE}
@@ -266,6 +293,8 @@ _CHECKS: dict[str, Callable[[_Walk, Node], None]] = {
     "IndexElem": _Walk.operator_class,
     "PartitionElem": _Walk.operator_class,
     "DefElem": _Walk.option,
+    "JoinExpr": _Walk.join,
+    "GroupingSet": _Walk.grouping,
     "AlterTableCmd": _Walk.alteration,
     **dict.fromkeys(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"), _Walk.target),
     **dict.fromkeys(("DropStmt", "RenameStmt", "CommentStmt", "AlterTableStmt"), _Walk.object_kind),
@@ -280,8 +309,3 @@ def _trims_few_characters(node: Node) -> bool:
 
 def _dotted(parts: Iterable[Node]) -> str:
     return ".".join(part["String"]["sval"] for part in parts)
-
-
-def _words(kind: str) -> str:
-    """``TransactionStmt`` as ``TRANSACTION``: the parser's own names are known words, never the caller's text."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", kind.removesuffix("Stmt")).upper()

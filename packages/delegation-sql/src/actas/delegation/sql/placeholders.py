@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from actas.core.errors import InvalidParameters
+from actas.delegation.sql.positions import place
 
 _INFERRED, _BOOL, _INT4, _INT8, _NUMERIC, _FLOAT8 = 0, 16, 23, 20, 1700, 701
 _TOKEN = re.compile(
@@ -90,7 +91,10 @@ def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
             end = statement.find(dollars, position)
             position = len(statement) if end < 0 else end + len(dollars)
         elif found["number"]:
-            raise InvalidParameters("sql: write placeholders as %(name)s, not as $1, and give the values in params.")
+            where = place(statement, found.start())
+            raise InvalidParameters(
+                f"sql: write placeholders as %(name)s, not as $1{where}, and give the values in params."
+            )
         elif name := found["name"]:
             number = numbers.setdefault(name, len(numbers) + 1)
             parts += statement[done : found.start()], f"${number}".ljust(len(found[0]))

@@ -3,22 +3,22 @@
 from collections.abc import Iterable
 
 from actas.core.hookspecs import hookimpl
-from actas.core.protocols import DelegationModule, ModuleKind
+from actas.core.protocols import CredentialUse, DelegationModule, ModuleKind
 from actas.delegation.sql.settings import SqlSettings
 
 
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``sql``: PostgreSQL, logged in to as the user."""
-    return [ModuleKind(name="sql", settings=SqlSettings, create=create)]
+    return [ModuleKind(name="sql", settings=SqlSettings, create=create, credential=CredentialUse.OPTIONAL)]
 
 
 def create(name: str, settings: SqlSettings) -> DelegationModule:
-    """Make the module. It has no use for its ``name``: that stands in the audit and the tools already.
+    """Make the module. Its ``name`` is part of what its cursors are good for.
 
     Raises:
         ConfigurationError: the settings make no sense.
     """
     from actas.delegation.sql.module import SqlDelegation
 
-    return SqlDelegation(settings)
+    return SqlDelegation(settings, name)

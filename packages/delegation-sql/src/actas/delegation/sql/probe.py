@@ -8,7 +8,8 @@ import asyncio
 import ssl
 import struct
 
-from actas.delegation.sql.settings import SqlSettings, TlsSettings
+from actas.delegation.sql.servers import Server
+from actas.delegation.sql.settings import TlsSettings
 
 PROBE_SECONDS = 4.0
 """Less than core waits for a health check, so that the answer is ours."""
@@ -23,8 +24,9 @@ _LONGEST_ERROR = 30_000
 class Probe:
     """Asks one server. Over TCP it is verified as in a login."""
 
-    def __init__(self, settings: SqlSettings) -> None:
-        self._settings = settings
+    def __init__(self, server: Server, tls: TlsSettings | None) -> None:
+        self._server = server
+        self._tls = tls
 
     async def answers(self) -> bool:
         """Whether the server would hear who wants in, known within ``PROBE_SECONDS``. Refusing nobody is an answer."""
@@ -35,7 +37,7 @@ class Probe:
             return False
 
     async def _asked(self) -> bool:
-        host, port, tls = self._settings.host, self._settings.port, self._settings.tls
+        host, port, tls = self._server.host, self._server.port, self._tls
         if tls is None:
             reader, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         else:

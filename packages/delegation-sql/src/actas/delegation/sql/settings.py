@@ -6,6 +6,7 @@ from typing import Literal
 
 from actas.core.errors import ConfigurationError
 from actas.core.secret import Secret
+from actas.delegation.sql.servers import Server, parsed
 
 _HOSTILE_ENVIRONMENT = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")  # libpq obeys them, whatever it is told
 
@@ -123,20 +124,28 @@ class SqlSettings:
 
     host: str
     """Folder of the server's unix socket (begins with `/`; needs `peer` in `pg_hba.conf`), or its host name
-    (needs `tls`)."""
+    (needs `tls`). Several, separated by commas, are one database: its primary and its standbys, in any order; each may
+    have a port of its own (`db2.example.com:5433`)."""
     database: str
     """Name of the database."""
     port: int = 5432
     """The server's port; with a unix socket it is part of the socket's name."""
+    reads: Literal["primary", "standby"] = "primary"
+    """Where calls of users who may only read go. `standby`: to one of the standbys in `host`, where one lets them in,
+    and else to the primary; what they see may be a moment old. Users who may write see their own writes: they
+    always go to the primary."""
     tls: TlsSettings | None = None
     """Certificates for a server reached by host name. Leave out for a unix socket."""
-    identity: Literal["login", "user_certificate", "pooled_login", "ephemeral_role", "set_role"] = "login"
+    identity: Literal["login", "user_certificate", "oauth", "pooled_login", "ephemeral_role", "set_role"] = "login"
     """How the database learns who the user is. `login`: the gateway logs in as the user. `user_certificate`: the same,
-    with a certificate made for each login by `issuer`. `pooled_login`: the same, through a pooler such as pgbouncer.
+    with a certificate made for each login by `issuer`. `oauth`: the same, with the token that `token_exchange` gets
+    (PostgreSQL 18). `pooled_login`: the same, through a pooler such as pgbouncer.
     `ephemeral_role`: `service` makes a role for each session. `set_role`: `service` takes the user's role; the
     weakest, and refused where the database is not closed for it."""
     issuer: IssuerSettings | None = None
     """Needed by `user_certificate`."""
+    oauth_issuer: str | None = None
+    """Needed by `oauth`: the `issuer` in the server's `pg_hba.conf`, an https URL."""
     service: ServiceSettings | None = None
     """Needed by `ephemeral_role` and `set_role`."""
     signed_claims: SignedClaimsSettings | None = None
@@ -157,6 +166,9 @@ class SqlSettings:
     """Types that statements may cast to besides PostgreSQL's own: enumerations, domains, those of extensions."""
     allowed_operators: list[str] = field(default_factory=list[str])
     """Operators that statements may use besides PostgreSQL's own, such as `<=>` of an extension."""
+    cursor_key: Secret | None = None
+    """Key of the cursors with which a long result goes on, at least 32 bytes: the same in all processes that serve the
+    module. Without it, a cursor is good only in the process that made it."""
     levels: LevelSettings = field(default_factory=LevelSettings)
     """Which permission allows which statements."""
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -168,6 +180,11 @@ class SqlSettings:
     def unix_socket(self) -> bool:
         """Whether the server is reached over a unix socket."""
         return self.host.startswith("/")
+
+    @property
+    def servers(self) -> list[Server]:
+        """Those that ``host`` names. Raises ValueError where it is not written as it should be."""
+        return parsed(self.host, self.port)
 
 
 def check(settings: SqlSettings) -> None:
@@ -184,15 +201,37 @@ def check(settings: SqlSettings) -> None:
 
 
 def _ways_in(settings: SqlSettings) -> list[str]:
+    if problems := _several(settings):
+        return problems
     if settings.unix_socket and settings.tls:
         return ["tls: has no use on a unix socket; leave it out, or give a host name as host"]
     if not settings.unix_socket and not settings.tls:
         return ["tls: missing; over TCP the gateway proves itself with a client certificate"]
     if hostile := [name for name in _HOSTILE_ENVIRONMENT if name in os.environ]:
         return [f"the environment variable {name} must not be set: it changes every session" for name in hostile]
-    if "," in settings.host:
-        return ["host: names one server, without commas"]
     return _identity(settings)
+
+
+def _several(settings: SqlSettings) -> list[str]:
+    if not settings.host:
+        return []  # told elsewhere
+    try:
+        servers = settings.servers
+    except ValueError:
+        return ["host: must be a name, or several with commas between them, each with or without a port of its own"]
+    problems: list[str] = []
+    if len(set(servers)) < len(servers):
+        problems.append("host: names a server twice")
+    if len({server.unix_socket for server in servers}) > 1:
+        problems.append("host: must be unix sockets, or host names, not both")
+    if len(servers) > 1 and settings.identity == "pooled_login":
+        problems.append("host: the pooler is one; it is the pooler that knows the servers behind it")
+    if settings.reads == "standby":
+        if len(servers) < 2:
+            problems.append("reads: host names one server only; a standby must stand there too")
+        if settings.identity == "ephemeral_role":
+            problems.append("reads: a role that was made a moment ago is not on a standby yet")
+    return problems
 
 
 def _identity(settings: SqlSettings) -> list[str]:
@@ -211,7 +250,11 @@ def _identity(settings: SqlSettings) -> list[str]:
             problems.append(f"signed_claims: are for session_user, which identity = {identity} does not have")
         if len(signed.key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY or not signed.claims:
             problems.append(f"signed_claims: key must have at least {_SHORTEST_KEY} bytes, claims at least one name")
-    proved_otherwise = identity == "user_certificate" or (service is not None and service.password is not None)
+    if settings.oauth_issuer is not None and not settings.oauth_issuer.startswith("https://"):
+        problems.append("oauth_issuer: must be an https URL")
+    proved_otherwise = identity in ("user_certificate", "oauth") or (
+        service is not None and service.password is not None
+    )
     if settings.tls and settings.tls.certificate_file is None and not proved_otherwise:
         problems.append("tls.certificate_file: missing; over TCP the gateway proves itself with a client certificate")
     return problems
@@ -219,7 +262,7 @@ def _identity(settings: SqlSettings) -> list[str]:
 
 _FILES = ("ca_file", "certificate_file", "key_file")
 _SHORTEST_KEY = 32
-_NEEDS = {"issuer": ("user_certificate",), "service": ("ephemeral_role", "set_role")}
+_NEEDS = {"issuer": ("user_certificate",), "oauth_issuer": ("oauth",), "service": ("ephemeral_role", "set_role")}
 
 
 def _files(settings: SqlSettings) -> list[str]:
@@ -252,6 +295,8 @@ def _bounds(settings: SqlSettings) -> list[str]:
         problems.append("signed_claims.seconds: must be 10 to 3600")
     if not 0 < settings.port < 65536:
         problems.append("port: must be between 1 and 65535")
+    if settings.cursor_key and len(settings.cursor_key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY:
+        problems.append(f"cursor_key: must have at least {_SHORTEST_KEY} bytes")
     levels = list(vars(settings.levels).values())
     if len(set(levels)) != len(levels) or not all(levels):
         problems.append("levels: each needs a permission of its own")

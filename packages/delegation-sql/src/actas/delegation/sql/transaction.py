@@ -32,6 +32,8 @@ _SLACK_BYTES = 1_000_000
 _PLAN_OUTDATED = frozenset({"0A000", "26000", "42P05"})
 """What a kept statement fails with, before anything ran, where the tables changed or somebody took it away."""
 _NOT_THE_PRINCIPAL = frozenset({"22023", "42501", "42704"})
+_STOPPING = "57P"
+"""The server is stopping: what it was about to do at that moment, it may have done."""
 _NEAR_SECONDS = 1.0
 _OUR_PATH = b"SET LOCAL search_path = pg_catalog, pg_temp"
 _NOT_AS_ASKED = "the session is not the principal's"
@@ -60,6 +62,8 @@ class Statement:
     """Run it in a READ ONLY transaction. Its result can be cut short; a write's is read to the end."""
     may_leave_traces: bool = False
     """It could change the session itself: clean up behind it."""
+    skip_rows: int = 0
+    """Rows to pass over: an earlier page had them."""
     our_own: bool = False
     """We wrote it: names in it are PostgreSQL's own, whatever the user's schemas have."""
 
@@ -120,7 +124,7 @@ async def run_as(wire: Wire, frame: Frame, statement: Statement, bounds: Bounds)
 class _Flight:
     def __init__(self, wire: Wire, frame: Frame, statement: Statement, bounds: Bounds) -> None:
         self._wire, self._frame, self._statement, self._bounds = wire, frame, statement, bounds
-        self._collector = RowCollector(statement.most_rows, bounds.bytes)
+        self._collector = RowCollector(statement.most_rows, bounds.bytes, statement.skip_rows)
         self.at_statement = False
 
     async def send_and_read(self) -> Answer:
@@ -240,6 +244,10 @@ class _Flight:
             result = await self._expect(_Ok.COMMAND_OK)
         except Error as error:
             raise DownstreamUnavailable(_OUTCOME_UNKNOWN, detail=type(error).__name__) from None
+        except _Failed as failed:
+            if (_sqlstate(failed.result) or "").startswith(_STOPPING):
+                raise DownstreamUnavailable(_OUTCOME_UNKNOWN, detail=_private(failed.result)) from None
+            raise
         if result.command_status != command:
             raise self._odd(detail=f"{command.decode()} was answered with another command's status")
         await self._expect_sync()
@@ -288,7 +296,7 @@ class _Flight:
         """The error, with the place in the statement as the caller wrote it."""
         if not self.at_statement:
             return DownstreamUnavailable(detail=_private(result))
-        found = result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
+        found = None if self._statement.our_own else result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
         where = place(self._statement.text, int(found) - 1 if found else None)
         return from_sqlstate(_sqlstate(result), where, _private(result))
 

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from psycopg import AsyncConnection
 
+from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.frames import Frame
 from actas.delegation.sql.settings import SqlSettings
@@ -23,10 +24,11 @@ class Identity(Protocol):
         """
         ...
 
-    async def connect(self, user: str) -> AsyncConnection:
-        """A connection for ``user``.
+    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+        """A connection for ``user``, by ``credential`` where that is the way.
 
         Raises:
+            CredentialRejected: the server does not take the credential.
             LoginRefused: the server answers, and does not let the user in; or others may create in its search path.
             DownstreamUnavailable: it does not answer, or has no room.
         """
@@ -45,6 +47,7 @@ def identity_of(settings: SqlSettings, connector: Connector) -> Identity:
     """The way that the settings name."""
     from actas.delegation.sql.identities.ephemeral_role import EphemeralRole
     from actas.delegation.sql.identities.login import Login
+    from actas.delegation.sql.identities.oauth import OAuth
     from actas.delegation.sql.identities.pooled_login import PooledLogin
     from actas.delegation.sql.identities.set_role import SetRole
     from actas.delegation.sql.identities.user_certificate import UserCertificate
@@ -60,3 +63,5 @@ def identity_of(settings: SqlSettings, connector: Connector) -> Identity:
             return SetRole(settings, connector)
         case "ephemeral_role":
             return EphemeralRole(settings, connector)
+        case "oauth":
+            return OAuth(settings, connector)
