@@ -56,6 +56,7 @@ def test_of_very_many_fields_at_the_top_the_first_are_told() -> None:
     told = root_fields(build_schema(f"type Query {{ {fields} }} type Mutation {{ x: Int }}"))
     assert told["truncated"] is True and told["mutation"] == {"x": "Int"}
     assert isinstance(told["query"], dict) and len(told["query"]) == 500
+    assert root_fields(build_schema("type Query { x: Int }")) == {"query": {"x": "Int"}}
 
 
 def test_who_may_see_which_is_the_operators_choice(tmp_path: Path) -> None:
