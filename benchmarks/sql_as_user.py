@@ -13,7 +13,8 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import replace
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -21,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 from actas.core.models import DelegationCall, Session
 from actas.delegation.sql.actions import Query
 from actas.delegation.sql.module import SqlDelegation
-from actas.delegation.sql.settings import SqlSettings, TlsSettings
+from actas.delegation.sql.settings import PoolSettings, SqlSettings, TlsSettings
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
 
 _TABLE = """
@@ -151,6 +152,45 @@ def _report(where: str, server: PostgresServer, port: int, pairs: int, target: f
     print(f"{where:34} plain {base:6.3f} ms   as the user {user:6.3f} ms   ratio {ratio:5.2f}   target <= {target}")
 
 
+async def _round_robin(settings: SqlSettings, users: int, rounds: int) -> None:
+    """Everybody once, then again, fifty at a time: nobody's connection is still there when his turn comes."""
+    module = SqlDelegation(replace(settings, pool=PoolSettings(total=50, per_user=1)))
+    names = [f"user{number}" for number in range(users)]
+    times: list[float] = []
+
+    async def call(name: str) -> None:
+        session = Session(
+            issuer="i", subject=name, username=name, provider="p", legacy_username=name,
+            permissions=frozenset({"sql:read"}),
+        )  # fmt: skip
+        query = Query(sql="SELECT count(*) FROM doc")
+        asked = DelegationCall(
+            session=session, action=module.actions[0], parameters=query, deadline=time.monotonic() + 30, request_id="r"
+        )
+        start = time.perf_counter()
+        result = await module.delegate(asked)
+        times.append(time.perf_counter() - start)
+        if result.receipt.identity != name:
+            raise SystemExit("somebody else answered")
+
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        waiting = iter(names)
+
+        async def work(waiting: Iterator[str] = waiting) -> None:
+            for name in waiting:
+                await call(name)
+
+        await asyncio.gather(*(work() for _ in range(50)))
+    took = time.perf_counter() - begun
+    await module.destroy()
+    times.sort()
+    print(
+        f"{users} users, 50 connections, {len(times)} calls: {len(times) / took:6.0f} calls/s   "
+        f"median {times[len(times) // 2] * 1e3:6.1f} ms   p99 {times[len(times) * 99 // 100] * 1e3:6.1f} ms"
+    )
+
+
 def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -159,11 +199,14 @@ def main() -> None:
     with EmbeddedPostgres() as server:
         server.add_users("alice")
         server.sql(_TABLE)
-        _report("PostgreSQL 18, unix socket, peer", server, 0, pairs, 1.5)
+        _report("PostgreSQL 18, unix socket, peer", server, 0, pairs, 1.3)
+        server.add_users(*(f"user{number}" for number in range(500)))
+        asyncio.run(_round_robin(_settings(server, 0), 50, 20))
+        asyncio.run(_round_robin(_settings(server, 0), 500, 4))
     with DebianPostgres() as server:
         server.add_users("alice")
         server.sql(_TABLE)
-        _report("Debian's, loopback, TLS", server, server.port, pairs, 1.5)
+        _report("Debian's, loopback, TLS", server, server.port, pairs, 1.3)
         with _far_away(server.port, 0.001) as port:
             _report("Debian's, 1 ms away, TLS", server, port, pairs // 3, 1.15)
 

@@ -265,6 +265,26 @@ async def test_a_public_route_that_asks_for_a_permission_lets_nobody_through(
         assert (await get(served, "/open/boss", idp.issue("bob"))).status_code == 500
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/open/../boss", "/open/%2e%2e/boss", "/open/%252e%252e/boss", "/open/%25252e./boss", "/open\\..\\boss",
+        "/open/..%2fboss", "/open/..%5cboss", "/open/..;/boss", "/open/..;x=1/boss", "/open/.;/../boss", "/open/%2e/x",
+        "//open/x", "/Open/x", "/open%00/x", "/./open/x", "/health/", "/health;x", "//health", "/health/..",
+        "/health%20",
+    ],
+)  # fmt: skip
+async def test_no_spelling_of_a_path_is_public_that_could_be_read_as_another(protect: Protect, path: str) -> None:
+    """To the byte as the client sends it: an application may normalise or decode what the door saw once more."""
+    async with protect(api()) as served:
+        host, port = served.origin.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n".encode())
+        status = (await reader.read()).split(b" ", 2)[1]
+        writer.close()
+        assert status in (b"401", b"400"), path
+
+
 async def test_without_minutes_nothing_is_answered(protect: Protect, idp: IdentityProvider) -> None:
     full = Full()
     async with protect(api(), audit_sink=full) as served:

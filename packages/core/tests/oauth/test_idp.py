@@ -1,6 +1,8 @@
 """The embedded identity provider, as the demo and a browser's hostile page meet it."""
 
 import socket
+import struct
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -51,3 +53,22 @@ async def test_no_private_key_is_published(idp: IdentityProvider, http: HttpClie
     assert body.count(b'"kid"') == 4
     for member in (b'"d"', b'"p"', b'"q"', b'"dp"', b'"dq"', b'"qi"'):
         assert member not in body
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback_and_a_fault_of_ours_does(
+    idp: IdentityProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, port = idp.origin.removeprefix("http://").split(":")
+    for answer, printed in ((b"x" * 5_000_000, False), (None, True)):
+        idp.answers["/large"] = answer  # type: ignore[assignment]  # None is the fault
+        with socket.create_connection((host, int(port))) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(f"GET /large HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            time.sleep(0.1)
+        told = ""
+        until = time.monotonic() + (10 if printed else 0.3)
+        while time.monotonic() < until and "Traceback" not in told:
+            time.sleep(0.02)
+            told += capsys.readouterr().err
+        assert ("Traceback" in told) is printed, told
+    idp.answers.clear()

@@ -263,11 +263,13 @@ class _PublicPaths:
                 self._below.append(f"{plain}/")
 
     def have(self, path: str) -> bool:
-        """Whether ``path`` needs no token. What leads upwards again lies below nothing."""
+        """Whether ``path`` needs no token. What leads upwards again, or would if somebody decoded it once more, lies
+        below nothing."""
         if path in self._exact:
             return True
-        steps = path.replace("\\", "/").split("/")
-        return ".." not in steps and "." not in steps and any(path.startswith(below) for below in self._below)
+        steps = {step.partition(";")[0] for step in path.replace("\\", "/").split("/")}
+        plain = "%" not in path and steps.isdisjoint((".", ".."))
+        return plain and any(path.startswith(below) for below in self._below)
 
 
 def _path_in_application(scope: Scope) -> str:

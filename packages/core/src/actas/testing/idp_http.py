@@ -1,6 +1,7 @@
 """How the embedded identity provider hears and answers: plain HTTP, from threads, on the loopback."""
 
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -38,6 +39,11 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that hang up; a fault of our own is printed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # the library's own names for both
 
 
 def handler_for(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler]:
