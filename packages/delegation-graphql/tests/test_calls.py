@@ -196,6 +196,7 @@ async def test_messages_are_passed_on_where_the_operator_wants_them(service: Ser
         (Reply(b'{"data": ' + b'{"a":' * 500 + b"1" + b"}" * 501), BadAnswer),
         (Reply(b"x", headers={"content-encoding": "gzip"}), BadAnswer),
         (Reply(b"x" * 2_000_000), AnswerTooLarge),
+        (Reply(b'{"data": {"a": [' + b"0," * 200_000 + b"0]}}"), AnswerTooLarge),
         (Reply({}, delay=4), DelegationTimeout),
     ],
 )  # fmt: skip

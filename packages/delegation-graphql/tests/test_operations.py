@@ -10,7 +10,7 @@ from graphql_schema import SCHEMA, SDL
 from actas.core import ConfigurationError, Effect, JsonSchema
 from actas.delegation.graphql.module import GraphqlDelegation
 from actas.delegation.graphql.parameters import json_schema
-from actas.delegation.graphql.schemas import from_file, from_introspection
+from actas.delegation.graphql.schemas import from_file, from_introspection, root_fields
 from actas.delegation.graphql.settings import GraphqlSettings, LimitSettings, PermissionSettings
 
 URL = "https://shop.example/graphql"
@@ -41,6 +41,22 @@ def test_an_operation_is_a_tool_with_the_schema_of_its_variables(tmp_path: Path)
     assert orders.parameters.document["$defs"]["Filter"]["properties"]["anyOf"] == {
         "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Filter"}}, {"type": "null"}]
     }
+
+
+def test_variables_that_take_a_book_to_describe_are_no_tool(tmp_path: Path) -> None:
+    wheels = " ".join(f"input I{n} {{ next: I{n + 1} text: String }}" for n in range(1_000))
+    sdl = f"type Query {{ find(by: I0): Int }} {wheels} input I1000 {{ x: Int }}"
+    files = on_file(tmp_path, {"a": "query Find($by: I0) { find(by: $by) }"}, sdl)
+    with pytest.raises(ConfigurationError, match=r"a\.graphql: its variables take more than"):
+        GraphqlDelegation(GraphqlSettings(url=URL, schema_file=files["schema_file"], operations=files["operations"]))
+
+
+def test_of_very_many_fields_at_the_top_the_first_are_told() -> None:
+    fields = " ".join(f"f{n}: Int" for n in range(501))
+    told = root_fields(build_schema(f"type Query {{ {fields} }} type Mutation {{ x: Int }}"))
+    assert told["truncated"] is True and told["mutation"] == {"x": "Int"}
+    assert isinstance(told["query"], dict) and len(told["query"]) == 500
+    assert root_fields(build_schema("type Query { x: Int }")) == {"query": {"x": "Int"}}
 
 
 def test_who_may_see_which_is_the_operators_choice(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql_road import MCP, Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 from graphql_schema import SDL
 from graphql_service import AUDIENCE, Service
-from test_receiving import Serving
-from test_road import MCP, Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
+from graphql_serving import Serving
 
 from actas.core.errors import ActasError
 from actas.delegation.graphql import failures

@@ -1,8 +1,5 @@
 """A Strawberry service that uses the helpers for its own side: the middleware and the permission class."""
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +8,13 @@ from typing import Any
 import httpx2
 import pytest
 import strawberry
-import uvicorn
+from graphql_road import MCP, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 from graphql_service import AUDIENCE
+from graphql_serving import Serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from strawberry.asgi import GraphQL
 from strawberry.types import Info
-from test_road import MCP, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 
 from actas.core import Secret, Session
 from actas.core.models import SCOPE_KEY
@@ -54,27 +51,6 @@ class Query:
 
 
 SCHEMA = strawberry.Schema(Query)
-
-
-class Serving:
-    def __init__(self, app: Any) -> None:
-        self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        self.server = uvicorn.Server(
-            uvicorn.Config(app, interface="asgi3", log_level="error", ws="none", lifespan="on")
-        )
-        self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
-
-    def __enter__(self) -> str:
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/graphql/"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-        self.socket.close()
 
 
 @pytest.fixture

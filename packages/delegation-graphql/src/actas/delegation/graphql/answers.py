@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from actas.delegation.graphql.failures import UNCERTAIN, BadAnswer, OperationFailed, failed
+from actas.delegation.graphql.failures import UNCERTAIN, AnswerTooLarge, BadAnswer, OperationFailed, failed
 from actas.http import HttpResponse, strict_json
 
 _DEEPEST = 128
+_MOST_VALUES = 100_000
+"""Values of an answer; commas in its texts count too."""
 _MOST_TOLD = 5
 _MOST_LISTED = 20
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,63}")
@@ -27,12 +29,16 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
     Raises:
         BadAnswer: this is no answer of a GraphQL service.
         OperationFailed: there is no data.
+        AnswerTooLarge: it has too many values.
     """
+    if sum(map(response.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise failed(AnswerTooLarge, "too many values: in memory they are a hundred times as large", changes=changes)
     answer = _answer(response.body)
     data, reported = answer.get("data"), answer.get("errors") or list[object]()
     if not isinstance(data, dict | None) or not isinstance(reported, list) or (data is None and not reported):
         raise failed(BadAnswer, f"status {response.status}: no GraphQL answer in the body", changes=changes)
-    errors = [_entry(each, show_messages=show_messages) for each in cast("list[object]", reported)]
+    first = cast("list[object]", reported)[:_MOST_LISTED]
+    errors = [_entry(each, show_messages=show_messages) for each in first]
     if data is None:
         told = "; ".join(" ".join(each.values()) for each in errors[:_MOST_TOLD])
         private = "; ".join(f"{each.get('path', '?')} {each['code']}" for each in errors[:_MOST_TOLD])
@@ -40,7 +46,7 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
         raise OperationFailed(f"The service answered with errors and no data: {told}.{uncertain}", detail=private)
     if not errors:
         return {"data": data}
-    return {"data": data, "errors": errors[:_MOST_LISTED], "notice": _NOTICE}
+    return {"data": data, "errors": errors, "notice": _NOTICE}
 
 
 def _answer(body: bytes) -> Mapping[str, object]:

@@ -181,7 +181,7 @@ class GraphqlDelegation:
 
 def _looked_up(schema: GraphQLSchema, look: Look) -> dict[str, object]:
     if look.type is None:
-        return dict(schemas.root_fields(schema))
+        return schemas.root_fields(schema)
     kind = schema.type_map.get(look.type)
     if kind is None:
         raise InvalidParameters("type: the schema has no type of this name.")

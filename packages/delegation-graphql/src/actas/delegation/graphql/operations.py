@@ -1,5 +1,6 @@
 """Operations on file: documents that somebody wrote and checked in; each becomes an action of its own."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from actas.delegation.graphql.settings import LimitSettings, PermissionSettings
 _MOST = 200
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LONGEST_NAME = 63
+_LARGEST_SCHEMA = 50_000
+"""Characters of one tool's parameters: a model reads all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,15 @@ def _made(
     name = "-".join(_words(operation.name.value))[:_LONGEST_NAME]
     if not name[:1].isalpha():
         raise ValueError("the operation's name must begin with a letter")
+    parameters = json_schema(schema, operation)
+    if len(json.dumps(parameters)) > _LARGEST_SCHEMA:
+        raise ValueError(f"its variables take more than {_LARGEST_SCHEMA} characters to describe; use simpler types")
     kind = "mutation" if judged.changes else "query"
     written = operation.description.value if operation.description else ""
     action = Action(
         name=name,
         description=written or f"The {kind} {operation.name.value} of the service, as yourself.",
-        parameters=JsonSchema(json_schema(schema, operation)),
+        parameters=JsonSchema(parameters),
         permission=permissions.write if judged.changes else permissions.read,
         effect=Effect.DESTRUCTIVE if judged.changes else Effect.READ,
     )

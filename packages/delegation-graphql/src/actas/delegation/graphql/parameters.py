@@ -49,7 +49,8 @@ def json_schema(schema: GraphQLSchema, operation: OperationDefinitionNode) -> Sc
         elif kinds.in_not_null(kind) is not None:
             required.append(name)
     made: Schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return made | {"$defs": types.definitions} if types.definitions else made
+    definitions = types.definitions()
+    return made | {"$defs": definitions} if definitions else made
 
 
 def described(schema: Schema, text: str | None) -> Schema:
@@ -61,7 +62,15 @@ class _Types:
     """GraphQL's input types as JSON Schema; input objects become definitions, as they may hold each other."""
 
     def __init__(self) -> None:
-        self.definitions: dict[str, Schema] = {}
+        self._definitions: dict[str, Schema] = {}
+        self._waiting: list[GraphQLInputObjectType] = []
+
+    def definitions(self) -> dict[str, Schema]:
+        """The input objects that all types so far refer to."""
+        while self._waiting:
+            kind = self._waiting.pop()
+            self._definitions[kind.name] = self._object(kind)
+        return self._definitions
 
     def of(self, kind: object) -> Schema:
         """``kind``, an input type; without NonNull around it, also null."""
@@ -76,9 +85,9 @@ class _Types:
             case GraphQLEnumType():
                 return described({"type": "string", "enum": list(kind.values)}, kind.description)
             case GraphQLInputObjectType():
-                if kind.name not in self.definitions:
-                    self.definitions[kind.name] = {}
-                    self.definitions[kind.name] |= self._object(kind)
+                if kind.name not in self._definitions:
+                    self._definitions[kind.name] = {}
+                    self._waiting.append(kind)
                 return {"$ref": f"#/$defs/{kind.name}"}
             case GraphQLScalarType(name=name) if name in _SCALARS:
                 return dict(_SCALARS[name])

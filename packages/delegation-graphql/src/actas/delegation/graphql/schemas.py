@@ -1,6 +1,6 @@
 """The service's schema: from a file, or as the service tells it."""
 
-from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from actas.http import strict_json
 
 MOST_BYTES = 16 * 1024 * 1024
 """Largest schema that is read."""
+MOST_ROOT_FIELDS = 500
+"""Fields at the top, of each kind, that are told."""
 _DEEPEST_JSON = 100
 
 
@@ -62,14 +64,20 @@ def from_introspection(answer: bytes) -> GraphQLSchema:
     return schema
 
 
-def root_fields(schema: GraphQLSchema) -> Mapping[str, Mapping[str, str]]:
-    """What can be asked for at the top: for each kind of operation, the fields' types by name and arguments."""
+def root_fields(schema: GraphQLSchema) -> dict[str, object]:
+    """What can be asked for at the top: for each kind of operation, the fields' types by name and arguments.
+
+    ``truncated`` where there are more than :data:`MOST_ROOT_FIELDS` of a kind.
+    """
     roots = {"query": schema.query_type, "mutation": schema.mutation_type}
-    return {
-        kind: {_called(name, field): str(field.type) for name, field in root.fields.items()}
-        for kind, root in roots.items()
-        if root is not None
-    }
+    told: dict[str, object] = {}
+    for kind, root in roots.items():
+        if root is not None:
+            first = islice(root.fields.items(), MOST_ROOT_FIELDS)
+            told[kind] = {_called(name, field): str(field.type) for name, field in first}
+            if len(root.fields) > MOST_ROOT_FIELDS:
+                told["truncated"] = True
+    return told
 
 
 def _called(name: str, field: GraphQLField) -> str:
