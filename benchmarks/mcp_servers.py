@@ -83,7 +83,7 @@ def actas(tools: int, cache_seconds: float = 60.0, short_way: bool = True, limit
     from actas.mcp import MCPOAuthServer, Tool
 
     if not short_way:
-        import actas.mcp.server as module
+        import actas.mcp.site as module
 
         module.traced = lambda: True  # what tracing does: everything goes the SDK's way
     server = MCPOAuthServer(
