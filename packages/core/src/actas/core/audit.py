@@ -30,6 +30,8 @@ _MOST = 50
 """Items of one list or mapping."""
 _WRITE_TIMEOUT = 5.0
 """Seconds in which a sink has to keep an event."""
+_FIELDS = tuple(each.name for each in fields(AuditEvent))
+_encoded = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 class OnAuditFailure(StrEnum):
@@ -44,12 +46,12 @@ class OnAuditFailure(StrEnum):
 def to_json(event: AuditEvent) -> str:
     """One line of JSON without its line end; fields that are not set are left out."""
     line: dict[str, object] = {}
-    for each in fields(event):
-        value = getattr(event, each.name)
+    for name in _FIELDS:
+        value = getattr(event, name)
         if value is None or value in ("", ()):
             continue
-        line[each.name] = _plain(value)
-    return json.dumps(line, ensure_ascii=True, separators=(",", ":"))
+        line[name] = _plain(value)
+    return _encoded(line)
 
 
 def _plain(value: object) -> object:
