@@ -18,7 +18,12 @@ class TestMssqlDelegation(ModuleConformance):
             make_dead=lambda: MssqlDelegation(replace(mssql_settings, port=1)),
             alice=ALICE,
             bob=BOB,
-            parameters={"query": {"sql": "SELECT body FROM notes"}, "procedure": {"name": "dbo.close_month"}},
+            parameters={
+                "query": {"sql": "SELECT body FROM notes"},
+                "schema": {},
+                "table-details": {"table": "notes"},
+                "procedure": {"name": "dbo.close_month"},
+            },
             slow=("query", {"sql": "SELECT a FROM slow"}),
             settings=MssqlSettings,
             plugin="actas.delegation.sql.mssql.plugin",

@@ -19,8 +19,14 @@ from actas.core.errors import (
     InvalidParameters,
     PrincipalUnavailable,
 )
-from actas.delegation.sql.failures import DatabaseRefused, LoginRefused, PoolExhausted, StatementRefused
-from actas.delegation.sql.mssql.actions import Procedure
+from actas.delegation.sql.failures import (
+    DatabaseRefused,
+    LoginRefused,
+    PoolExhausted,
+    StatementFailed,
+    StatementRefused,
+)
+from actas.delegation.sql.mssql.actions import ListTables, Procedure, TableDetails
 from actas.delegation.sql.mssql.driver import Driver
 from actas.delegation.sql.mssql.module import MssqlDelegation
 from actas.delegation.sql.mssql.settings import MssqlSettings
@@ -169,6 +175,26 @@ async def test_no_other_procedure_runs(mssql: MssqlDelegation, tds_peer: TdsPeer
     with pytest.raises(InvalidParameters):
         await run(mssql, Procedure(name=name))
     assert tds_peer.connections == []
+
+
+async def test_tables_and_columns_are_asked_for_as_the_user(mssql: MssqlDelegation, tds_peer: TdsPeer) -> None:
+    listed = await run(mssql, ListTables(schema="d%", limit=2, offset=4))
+    assert [each["who"] for each in data(listed)["tables"]] == ["CORP\\alice"] * 2
+    assert data(listed)["next_offset"] == 6
+    assert tds_peer.ran[-1].values == {"@schema": "d%", "@name": None, "@offset": 4, "@limit": 3}
+    details = await run(mssql, TableDetails(table="orders"))
+    assert len(data(details)["columns"]) == 3 and data(details)["next_offset"] is None
+    with pytest.raises(StatementFailed, match="no such table"):
+        await run(mssql, TableDetails(table="hidden"))
+    assert data(await run(mssql, TableDetails(table="hidden", offset=200)))["columns"] == []
+    for wrong in (
+        ListTables(limit=0),
+        ListTables(limit=501),
+        ListTables(offset=-1),
+        TableDetails(table="x", offset=-1),
+    ):
+        with pytest.raises(InvalidParameters):
+            await run(mssql, wrong)
 
 
 async def test_values_never_leave_their_quotes(mssql: MssqlDelegation, tds_peer: TdsPeer) -> None:

@@ -29,8 +29,34 @@ class Procedure:
     """Its parameters by name, without the @: a string, number, boolean or null."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListTables:
+    """Parameters of ``schema``."""
+
+    schema: str | None = None
+    """Only schemas with this name; % stands for any characters."""
+    name: str | None = None
+    """Only tables and views with this name; % stands for any characters."""
+    limit: int = 100
+    """How many to return, 1 to 500."""
+    offset: int = 0
+    """How many to skip: next_offset of the page before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDetails:
+    """Parameters of ``table-details``."""
+
+    table: str
+    """The table's or view's name, without its schema."""
+    schema: str | None = None
+    """Its schema; without it, your own default schema."""
+    offset: int = 0
+    """How many columns to skip: next_offset of the page before."""
+
+
 def actions(settings: MssqlSettings) -> tuple[Action, ...]:
-    """``query``, and ``procedure`` where the settings name any."""
+    """``query``, ``schema``, ``table-details``, and ``procedure`` where the settings name any."""
     query = Action(
         name="query",
         tool="delegate",
@@ -49,4 +75,17 @@ def actions(settings: MssqlSettings) -> tuple[Action, ...]:
         permission=settings.levels.sql_write,
         effect=Effect.DESTRUCTIVE,
     )
-    return (query, procedure) if settings.procedures else (query,)
+    schema = Action(
+        name="schema",
+        description="List the tables and views that you may use in the SQL Server database.",
+        parameters=ListTables,
+        permission=settings.levels.sql_read,
+    )
+    details = Action(
+        name="table-details",
+        description="Columns, primary key, foreign keys and comments of one table or view that you may use.",
+        parameters=TableDetails,
+        permission=settings.levels.sql_read,
+    )
+    every = (query, schema, details)
+    return (*every, procedure) if settings.procedures else every

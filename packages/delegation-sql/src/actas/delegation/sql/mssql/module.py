@@ -15,8 +15,10 @@ from actas.core.errors import (
     UnknownAction,
 )
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Receipt, Session
+from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.levels import Level
-from actas.delegation.sql.mssql.actions import Procedure, Scalar, TsqlQuery, actions
+from actas.delegation.sql.mssql import catalog
+from actas.delegation.sql.mssql.actions import ListTables, Procedure, Scalar, TableDetails, TsqlQuery, actions
 from actas.delegation.sql.mssql.batch import batch, bind, call_of
 from actas.delegation.sql.mssql.connections import Connections
 from actas.delegation.sql.mssql.driver import Answer, Connection, Driver
@@ -25,6 +27,8 @@ from actas.delegation.sql.mssql.principals import MssqlPrincipals
 from actas.delegation.sql.mssql.settings import MssqlSettings, check
 
 _PROBE_SECONDS = 3.0
+_MOST_TABLES = 500
+_MOST_COLUMNS = 200
 
 
 class MssqlDelegation:
@@ -46,7 +50,7 @@ class MssqlDelegation:
 
     @property
     def actions(self) -> Sequence[Action]:
-        """``query`` (the tool ``delegate``), and ``procedure`` where there are any."""
+        """``query`` (the tool ``delegate``), ``schema``, ``table-details``, and ``procedure`` where there are any."""
         return self._actions
 
     async def initialize(self) -> None:
@@ -95,10 +99,23 @@ class MssqlDelegation:
                 values = parameters.params
             case Procedure():
                 text, values, reads = self._routine(parameters, level), parameters.params, False
+            case ListTables() | TableDetails():
+                text, values, reads = *_asked(parameters), True
             case _:
                 raise UnknownAction
         answer = await self._run(principal, text, values, reads, call.remaining(time.monotonic()))
-        return DelegationResult(data=_data(answer, self._settings.limits.bytes), receipt=self._receipt(answer))
+        match parameters:
+            case ListTables():
+                data = _page(answer, "tables", parameters.offset, parameters.limit)
+            case TableDetails():
+                data = _page(answer, "columns", parameters.offset, _MOST_COLUMNS)
+                if not answer.rows and not parameters.offset:
+                    raise StatementFailed(
+                        "There is no such table or view, or you may not use it. List the schema to see yours."
+                    )
+            case _:
+                data = _data(answer, self._settings.limits.bytes)
+        return DelegationResult(data=data, receipt=self._receipt(answer))
 
     def _level(self, session: Session) -> Level:
         levels = self._settings.levels
@@ -152,6 +169,25 @@ class MssqlDelegation:
     def _receipt(self, answer: Answer) -> Receipt:
         details = {"user_name": answer.user, "suser_sname": answer.login, "original_login": answer.original}
         return Receipt(identity=self._seen(answer), method=f"execute_as_{self._settings.impersonate}", details=details)
+
+
+def _asked(parameters: ListTables | TableDetails) -> tuple[str, dict[str, Scalar]]:
+    """The statement about the catalogue, and its values. Raises InvalidParameters."""
+    limit = parameters.limit if isinstance(parameters, ListTables) else _MOST_COLUMNS
+    if not 1 <= limit <= _MOST_TABLES or not 0 <= parameters.offset < 2**31:
+        raise InvalidParameters(f"limit must be 1 to {_MOST_TABLES}, and offset 0 or more.")
+    values: dict[str, Scalar] = {"schema": parameters.schema, "offset": parameters.offset, "limit": limit + 1}
+    if isinstance(parameters, ListTables):
+        return catalog.TABLES.strip(), {**values, "name": parameters.name}
+    return catalog.COLUMNS.strip(), {**values, "table": parameters.table}
+
+
+def _page(answer: Answer, what: str, offset: int, limit: int) -> dict[str, object]:
+    """One page: one row more was asked for than is shown."""
+    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    more = len(rows) > limit or answer.truncated_by is not None
+    shown = rows[:limit]
+    return {what: shown, "next_offset": offset + len(shown) if more else None}
 
 
 def _data(answer: Answer, most_bytes: int) -> dict[str, object]:
