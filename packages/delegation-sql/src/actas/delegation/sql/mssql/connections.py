@@ -66,8 +66,7 @@ class Connections(Generic[C]):
             raise DownstreamUnavailable(detail="the module was closed")
         await self._take_place(user, min(seconds, self._settings.wait_seconds))
         self._sweep(room_for=1)
-        kept = self._idle.get(user)
-        idle = kept.pop() if kept else None
+        idle = self._kept(user)
         self._busy += 1
         try:
             job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, idle, work)
@@ -81,6 +80,15 @@ class Connections(Generic[C]):
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed; the server cancels the statement at its own") from None
         return answer
+
+    def _kept(self, user: str) -> _Idle[C] | None:
+        kept = self._idle.get(user)
+        if not kept:
+            return None
+        idle = kept.pop()
+        if not kept:
+            del self._idle[user]  # or there would be a list for each user who ever came
+        return idle
 
     def _job(self, idle: _Idle[C] | None, work: Callable[[C], A]) -> tuple[A, _Idle[C] | None]:
         held = idle or _Idle(self._open(), time.monotonic(), 0.0)
