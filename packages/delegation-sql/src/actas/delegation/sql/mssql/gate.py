@@ -6,6 +6,7 @@ written anew has each name in brackets and no comments, and must come out the sa
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from sqlglot import ErrorLevel, exp, parse
@@ -29,6 +30,8 @@ from actas.delegation.sql.mssql.grammar import (
 from actas.delegation.sql.positions import place
 
 _MOST_TOKENS = 5000
+_CACHED_STATEMENTS = 512
+_CACHED_LENGTH = 8192
 _DEEPEST = 64
 _LONGEST_NAME = 128
 _NAMED = (exp.Literal, exp.HexString, exp.National)
@@ -56,10 +59,14 @@ class _Unfit(Exception):
 
 
 class TsqlGate:
-    """Judges statements. ``functions``: further ones that may be called, ``name`` or ``schema.name``."""
+    """Judges statements. ``functions``: further ones that may be called, ``name`` or ``schema.name``.
+
+    It remembers the last few hundred verdicts, each for its text, level and names of parameters.
+    """
 
     def __init__(self, functions: Iterable[str] = ()) -> None:
         self._functions = frozenset(name.casefold() for name in functions)
+        self._remembered = lru_cache(_CACHED_STATEMENTS)(self._judge)
 
     def check(self, statement: str, level: Level, parameters: Iterable[str] = ()) -> Verdict:
         """Judge ``statement``, which may use ``@name`` for each of ``parameters``.
@@ -68,6 +75,10 @@ class TsqlGate:
             StatementRefused: says which construct, and where.
         """
         names = frozenset(name.casefold() for name in parameters)
+        judge = self._remembered if len(statement) <= _CACHED_LENGTH else self._judge
+        return judge(statement, level, names)
+
+    def _judge(self, statement: str, level: Level, names: frozenset[str]) -> Verdict:
         try:
             tree = _only(statement)
             needs = self._walk(tree, names)
