@@ -33,6 +33,9 @@ SELECT a COLLATE Latin1_General_BIN2 FROM [strange name].[a]]b]
 SELECT DATEADD(day, 1, d), DATEDIFF(day, a, b), YEAR(d), GETDATE() FROM o
 SELECT SUBSTRING(a, 1, 2), UPPER(a), REPLACE(a, 'x', 'y'), ROUND(a, 2), TRIM(a), LEFT(a, 2), ABS(a) FROM o;
 SELECT [delete], "update" FROM o
+SELECT RANK() OVER (ORDER BY a), DENSE_RANK() OVER (ORDER BY a) FROM t
+SELECT STRING_AGG(b, ',') FROM t
+SELECT EOMONTH(d) FROM t
 """
 WRITING = """
 INSERT INTO o (a, b) OUTPUT inserted.a VALUES (1, 2), (3, 4)

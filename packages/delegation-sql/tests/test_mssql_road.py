@@ -136,7 +136,9 @@ async def test_a_big_result_is_cut_by_bytes(mssql_settings: MssqlSettings) -> No
     assert result["truncated"] and 5 < int(str(result["row_count"])) < 25
 
 
-async def test_what_runs_too_long_is_cancelled_on_the_server(mssql_settings: MssqlSettings, tds_peer: TdsPeer) -> None:
+async def test_what_runs_too_long_is_given_up_with_its_connection(
+    mssql_settings: MssqlSettings, tds_peer: TdsPeer
+) -> None:
     module = MssqlDelegation(replace(mssql_settings, limits=LimitSettings(seconds=1)))
     with pytest.raises(DelegationTimeout):
         await ask(module, "SELECT a FROM slow")

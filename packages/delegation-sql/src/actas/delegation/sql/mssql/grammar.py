@@ -19,7 +19,8 @@ STATEMENTS = frozenset("Delete Except Insert Intersect Merge Select Union Update
 
 FUNCTION_CLASSES = frozenset(
     """
-    Abs Anonymous Avg Ceil Coalesce Concat Count CurrentTimestamp DateAdd DateDiff Day Exp FirstValue Floor Lag
+    Abs Anonymous Avg Ceil Coalesce Concat Count CurrentTimestamp DateAdd DateDiff Day DenseRank Exp FirstValue Floor
+    GroupConcat Lag LastDay Rank
     LastValue Lead Left Length Lower Max Min Month Nullif Power Replace Reverse Right Round RowNumber Sign Sqrt
     Substring Sum TimeStrToTime TsOrDsToDate TsOrDsToTimestamp Trim Upper Year
     """.split()
