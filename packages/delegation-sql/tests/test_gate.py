@@ -133,6 +133,10 @@ def test_a_statement_passes_from_its_own_level_on_and_not_below(statement: str, 
             "Refused: DROP at line 1, column 1 is not allowed at your level, sql-read. It needs the level admin.",
         ),
         (
+            "SELECT * FROM t TABLESAMPLE evil (1)",
+            "Refused: a sampling method at line 1, column 29 is not allowed at your level, sql-read. No level allows it.",
+        ),
+        (
             "SELECT nextval('s')",
             "Refused: the function nextval at line 1, column 8 is not allowed at your level, sql-read. "
             "It needs the level sql-write.",
@@ -179,6 +183,15 @@ def test_the_place_is_the_one_that_an_editor_shows(
         Gate().check(statement, level)
     assert refused.value.message.startswith(f"Refused: {construct}")
     assert f" at line {line}, column {column} is not allowed at your level, {level.label}." in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE INDEX i ON t (a public.evil_ops)", "CREATE TABLE p (a int) PARTITION BY RANGE (a public.evil_ops)"],
+)
+def test_an_operator_class_of_a_schema_is_refused_at_every_level(statement: str) -> None:
+    with pytest.raises(StatementRefused, match="a schema-qualified operator class at line 1"):
+        Gate().check(statement, Level.ADMIN)
 
 
 @pytest.mark.parametrize("statement", [*WRITES, *ADMINS, *ALLS])

@@ -240,6 +240,12 @@ def test_the_gateways_own_account_is_no_principal(settings: SqlSettings, monkeyp
     with pytest.raises(PrincipalUnavailable):
         Principals(settings).of(session_of("gatekeeper"))
 
+    def nameless() -> str:
+        raise KeyError("uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert Principals(settings).of(session_of("gatekeeper")) == "gatekeeper", "this process has no name to be taken"
+
 
 @pytest.mark.parametrize("name", ["alice", "alice.b-c_d", "alice@example.test", "A" * 63, "1alice", "_x"])
 def test_an_ordinary_name_is_a_principal(settings: SqlSettings, name: str) -> None:
