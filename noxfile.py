@@ -43,7 +43,7 @@ DECIDING = (
         f"packages/delegation-sql/src/actas/delegation/sql/{name}.py"
         for name in (
             "cursors", "gate", "grammar", "levels", "placeholders", "principals", "signed_claims", "identities/login",
-            "identities/pooled_login", "identities/set_role", "mssql/batch", "mssql/gate", "mssql/principals",
+            "identities/pooled_login", "identities/set_role",
         )
     ),
     "packages/delegation-graphql/src/actas/delegation/graphql/*.py",

@@ -134,7 +134,8 @@ def test_a_statement_passes_from_its_own_level_on_and_not_below(statement: str, 
         ),
         (
             "SELECT * FROM t TABLESAMPLE evil (1)",
-            "Refused: a sampling method at line 1, column 29 is not allowed at your level, sql-read. No level allows it.",
+            "Refused: a sampling method at line 1, column 29 is not allowed at your level, sql-read. "
+            "No level allows it.",
         ),
         (
             "SELECT nextval('s')",
