@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 
 from actas.core.models import Action, Effect
+from actas.delegation.sql.actions import ListTables
 from actas.delegation.sql.mssql.settings import MssqlSettings
+
+__all__ = ["ListTables", "Procedure", "Scalar", "TableDetails", "TsqlQuery", "actions"]
 
 Scalar = str | int | float | bool | None
 
@@ -27,20 +30,6 @@ class Procedure:
     """The stored procedure, as schema.name."""
     params: dict[str, Scalar] = field(default_factory=dict[str, Scalar])
     """Its parameters by name, without the @: a string, number, boolean or null."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListTables:
-    """Parameters of ``schema``."""
-
-    schema: str | None = None
-    """Only schemas with this name; % stands for any characters."""
-    name: str | None = None
-    """Only tables and views with this name; % stands for any characters."""
-    limit: int = 100
-    """How many to return, 1 to 500."""
-    offset: int = 0
-    """How many to skip: next_offset of the page before."""
 
 
 @dataclass(frozen=True, kw_only=True)
