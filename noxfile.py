@@ -23,7 +23,7 @@ CORE = ROOT / "packages" / "core"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 PLUGINS = [name for name in PACKAGES if name != "core"]
 """``delegation-sql``, ``policy-cedar``: imported as ``actas.delegation.sql``, an extra by the last part."""
-EXTRAS = ",".join(["demo", *(name.partition("-")[2] for name in PLUGINS)])
+EXTRAS = ",".join(["demo", "mssql", *(name.partition("-")[2] for name in PLUGINS)])
 EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
@@ -31,6 +31,10 @@ GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packa
 DECIDING = (
     *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "roles", "pipeline")),
     "packages/core/src/actas/oauth/*.py",
+    *(
+        f"packages/core/src/actas/oauth/exchange/{name}.py"
+        for name in ("cache", "grants", "prover", "sealing", "store", "vault", "verification")
+    ),
     *(
         f"packages/core/src/actas/mcp/{name}.py"
         for name in (
