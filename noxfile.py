@@ -30,6 +30,7 @@ GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packa
 
 DECIDING = (
     *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "roles", "pipeline")),
+    *(f"packages/core/src/actas/http/{name}.py" for name in ("presenting", "retries", "services", "strict_json")),
     "packages/core/src/actas/oauth/*.py",
     *(
         f"packages/core/src/actas/oauth/exchange/{name}.py"
@@ -38,7 +39,7 @@ DECIDING = (
     *(
         f"packages/core/src/actas/mcp/{name}.py"
         for name in (
-            "caller", "challenge", "credentials", "entrance", "existing_server", "for_fastmcp", "forwarded", "guard",
+            "caller", "challenge", "entrance", "existing_server", "for_fastmcp", "forwarded", "guard",
             "patterns", "peer", "policy", "policy_guard", "prompt_guard", "requirement", "resource_guard", "ruling",
             "running", "subscriptions", "throttle", "visibility",
         )

@@ -1,6 +1,5 @@
 """The module in a real pipeline, with tokens that the provider signed."""
 
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,11 +9,11 @@ from typing import Any
 from graphql_schema import SDL
 from graphql_service import AUDIENCE, Service
 
-from actas.core import Audit, Credential, DelegationRegistry, MemorySink, Pipeline, Secret, Session
+from actas.core import Audit, DelegationRegistry, MemorySink, Pipeline, Secret, Session
 from actas.delegation.graphql.module import GraphqlDelegation
 from actas.delegation.graphql.settings import GraphqlSettings, LimitSettings
 from actas.mcp.schema import validate_parameters
-from actas.testing.idp import IdentityProvider
+from actas.testing.credentials import IssuedCredentials
 
 ALICE = Session(
     issuer="https://idp.example",
@@ -37,30 +36,6 @@ OPERATIONS = {
 }
 
 
-class Source:
-    """Credentials as an exchange would give them: signed by the provider for the service, about the caller."""
-
-    def __init__(self, provider: IdentityProvider) -> None:
-        self.provider = provider
-        self.kept: dict[str, Credential] = {}
-        self.issued = 0
-
-    async def obtain(self, session: Session) -> Credential:
-        if session.subject not in self.kept:
-            self.issued += 1
-            token = self.provider.issue(session.subject, audience=AUDIENCE, claims={"client_id": "gateway"})
-            self.kept[session.subject] = Credential(
-                token=Secret(token), subject=session.subject, expires_at=time.time() + 300
-            )
-        return self.kept[session.subject]
-
-    async def discard(self, session: Session, refused: Credential) -> None:
-        self.kept.pop(session.subject, None)
-
-    def plan(self, session: Session) -> Mapping[str, object]:
-        return {}
-
-
 def on_file(folder: Path, operations: Mapping[str, str] = OPERATIONS, sdl: str = SDL) -> dict[str, str]:
     """Settings that name the schema and the operations, written to ``folder``."""
     (folder / "operations").mkdir(exist_ok=True)
@@ -80,7 +55,7 @@ class Gateway:
 
     def __init__(self, service: Service, settings: GraphqlSettings) -> None:
         self.module = GraphqlDelegation(settings)
-        self.source = Source(service.provider)
+        self.source = IssuedCredentials(service.provider, AUDIENCE)
         self.sink = MemorySink()
         registry = DelegationRegistry()
         registry.register("shop", self.module, credentials=self.source)

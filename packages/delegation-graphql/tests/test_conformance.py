@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from graphql_gateway import ALICE, BOB, PARAMETERS, Source, settings_for
-from graphql_service import Service
+from graphql_gateway import ALICE, BOB, PARAMETERS, settings_for
+from graphql_service import AUDIENCE, Service
 
 from actas.delegation.graphql.module import GraphqlDelegation
 from actas.delegation.graphql.settings import GraphqlSettings
 from actas.testing.conformance import ModuleConformance, ModuleKit
+from actas.testing.credentials import IssuedCredentials
 from actas.testing.idp import IdentityProvider
 
 
@@ -24,7 +25,7 @@ class TestGraphqlDelegation(ModuleConformance):
             bob=BOB,
             parameters=PARAMETERS,
             slow=("wait", {"seconds": 1.5}),  # long after the deadline that the suite sets
-            credentials=Source(provider),
+            credentials=IssuedCredentials(provider, AUDIENCE),
             settings=GraphqlSettings,
             plugin="actas.delegation.graphql.plugin",
             heavy_imports=["httpx", "httpx2", "actas.http", "graphql", "strawberry"],

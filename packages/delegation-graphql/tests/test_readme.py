@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphql_road import MCP, Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 from graphql_schema import SDL
 from graphql_service import AUDIENCE, Service
 from graphql_serving import Serving
@@ -16,6 +15,7 @@ from graphql_serving import Serving
 from actas.core.errors import ActasError
 from actas.delegation.graphql import failures
 from actas.testing.idp import IdentityProvider
+from actas.testing.road import MCP, Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 
 pytestmark = pytest.mark.anyio
 

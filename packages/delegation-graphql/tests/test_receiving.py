@@ -8,7 +8,6 @@ from typing import Any
 import httpx2
 import pytest
 import strawberry
-from graphql_road import MCP, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 from graphql_service import AUDIENCE
 from graphql_serving import Serving
 from starlette.applications import Starlette
@@ -24,6 +23,7 @@ from actas.oauth import Authenticator
 from actas.oauth.receiving import ReceivingMiddleware
 from actas.oauth.settings import KnownActor
 from actas.testing.idp import IdentityProvider
+from actas.testing.road import MCP, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 
 pytestmark = pytest.mark.anyio
 

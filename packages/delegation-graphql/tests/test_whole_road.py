@@ -4,28 +4,51 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from graphql_documents import REFUSED
-from graphql_road import WIRES, Road, configuration, exchanging, running  # noqa: F401 -- a fixture, used by being here
+from graphql_gateway import on_file
 from graphql_schema import STACK
-from graphql_service import Reply, Service
+from graphql_service import AUDIENCE, Reply, Service
 from mcp.shared.exceptions import MCPError
 
 from actas.core import ConfigurationError, MemorySink, Outcome
 from actas.mcp import MCPOAuthServer
 from actas.testing.idp import IdentityProvider
+from actas.testing.road import (
+    WIRES,
+    Road,
+    configuration,
+    exchange,
+    exchanging,  # noqa: F401 -- a fixture that is used by being here
+    running,
+)
 from actas.testing.tokens import generate_key
 
 pytestmark = pytest.mark.anyio
+
+
+def configured(provider: IdentityProvider, service: Service, folder: Path) -> dict[str, Any]:
+    shop = {
+        "kind": "graphql",
+        "url": service.url,
+        "free_documents": True,
+        **on_file(folder),
+        "token_exchange": exchange(AUDIENCE),
+    }
+    permissions = {"user": ["graphql:read", "graphql:write"], "guest": ["graphql:read"]}
+    return configuration(
+        provider, {"shop": shop}, permissions=permissions, roles={"user": ["staff"], "guest": ["reader"]}
+    )
 
 
 @pytest.fixture(params=WIRES)
 async def road(
     request: pytest.FixtureRequest, provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> AsyncGenerator[Road]:
-    async with running(configuration(provider, service, tmp_path), provider, request.param) as opened:
+    async with running(configured(provider, service, tmp_path), provider, request.param) as opened:
         yield opened
 
 
@@ -106,7 +129,7 @@ async def test_a_stack_trace_of_the_service_reaches_nobody_and_no_token_is_in_an
 async def test_a_service_that_wants_proofs_is_given_them(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
-    written = configuration(provider, service, tmp_path)
+    written = configured(provider, service, tmp_path)
     key = generate_key("ES256").as_dict(private=True)
     written["delegation"]["modules"]["shop"]["token_exchange"]["dpop_key"] = json.dumps(key)
     service.nonce = "first"
@@ -122,7 +145,7 @@ async def test_a_service_that_wants_proofs_is_given_them(
 async def test_without_token_exchange_the_server_does_not_start(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
-    written = configuration(provider, service, tmp_path)
+    written = configured(provider, service, tmp_path)
     del written["delegation"]["modules"]["shop"]["token_exchange"]
     with pytest.raises(ConfigurationError, match="token_exchange"):
         await MCPOAuthServer(written, audit_sink=MemorySink()).start()
@@ -141,7 +164,7 @@ async def test_whom_the_provider_gives_no_token_the_service_never_sees(road: Roa
 async def test_a_service_that_is_down_stops_no_start_and_its_tools_say_so(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
-    written = configuration(provider, service, tmp_path)
+    written = configured(provider, service, tmp_path)
     module = written["delegation"]["modules"]["shop"]
     module["url"] = "http://127.0.0.1:1/graphql"
     async with running(written, provider) as opened:

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from actas.testing.idp import DemoUser, IdentityProvider
+from actas.testing.road import MCP
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rest_service import AUDIENCE, Service
-
-MCP = "https://mcp.example/mcp"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The module in a real pipeline, with tokens that the provider signed."""
 
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,7 +7,7 @@ from typing import Any
 
 from rest_service import AUDIENCE, Service
 
-from actas.core import Audit, Credential, DelegationRegistry, MemorySink, Pipeline, Secret, Session
+from actas.core import Audit, DelegationRegistry, MemorySink, Pipeline, Secret, Session
 from actas.delegation.rest.module import RestDelegation
 from actas.delegation.rest.settings import (
     HealthSettings,
@@ -18,7 +17,7 @@ from actas.delegation.rest.settings import (
     RestSettings,
 )
 from actas.mcp.schema import validate_parameters
-from actas.testing.idp import IdentityProvider
+from actas.testing.credentials import IssuedCredentials
 
 ALICE = Session(
     issuer="https://idp.example",
@@ -40,27 +39,6 @@ OPERATIONS = {
 }
 
 
-class Source:
-    """Credentials as an exchange would give them: signed by the provider for the service, about the caller."""
-
-    def __init__(self, provider: IdentityProvider, audience: str = AUDIENCE) -> None:
-        self.provider, self.audience = provider, audience
-        self.kept: dict[str, Credential] = {}
-        self.issued = 0
-
-    async def obtain(self, session: Session) -> Credential:
-        if session.subject not in self.kept:
-            self.issued += 1
-            token = self.provider.issue(session.subject, audience=self.audience, claims={"client_id": "gateway"})
-            self.kept[session.subject] = Credential(
-                token=Secret(token), subject=session.subject, expires_at=time.time() + 300
-            )
-        return self.kept[session.subject]
-
-    async def discard(self, session: Session, refused: Credential) -> None:
-        self.kept.pop(session.subject, None)
-
-
 def settings_for(service: Service, **fields: Any) -> RestSettings:
     made = RestSettings(
         base_url=service.base,
@@ -78,7 +56,7 @@ class Gateway:
 
     def __init__(self, service: Service, settings: RestSettings) -> None:
         self.module = RestDelegation(settings)
-        self.source = Source(service._provider)
+        self.source = IssuedCredentials(service.provider, AUDIENCE)
         self.sink = MemorySink()
         self.service = service
         registry = DelegationRegistry()

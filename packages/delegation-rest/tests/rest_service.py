@@ -59,7 +59,7 @@ class Service:
         self.nonce: str | None = None
         """What DPoP proofs must have; told to whoever lacks it."""
         self.proofs: set[object] = set()
-        self._provider, self._audience = provider, audience
+        self.provider, self._audience = provider, audience
         self._keys: KeySet | None = None
         service = self
 
@@ -163,13 +163,11 @@ class Service:
             claims: dict[str, Any] = jwt.decode(token, self._published(), algorithms=["RS256"]).claims
         except (JoseError, ValueError):
             return None
-        good = (
-            claims["aud"] == self._audience and claims["iss"] == self._provider.issuer and claims["exp"] > time.time()
-        )
+        good = claims["aud"] == self._audience and claims["iss"] == self.provider.issuer and claims["exp"] > time.time()
         return claims["sub"] if good and claims.get("cnf", {}).get("jkt") == key else None
 
     def _published(self) -> KeySet:
         if self._keys is None:
-            with urllib.request.urlopen(f"{self._provider.origin}{self._provider.jwks_path}") as answer:
+            with urllib.request.urlopen(f"{self.provider.origin}{self.provider.jwks_path}") as answer:
                 self._keys = KeySet.import_key_set(json.load(answer))
         return self._keys

@@ -1,37 +1,28 @@
 """Exchanged tokens that are bound to a key of ours (RFC 9449), at a service that checks the proofs."""
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from rest_service import Reply, Service
-from test_road import Road, configuration, exchanging  # noqa: F401 -- a fixture that is used by being here
+from test_road import configured
 
-from actas.core import MemorySink
-from actas.mcp import MCPOAuthServer
 from actas.testing.dpop import proved
 from actas.testing.idp import IdentityProvider
+from actas.testing.road import Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 from actas.testing.tokens import generate_key
 
 pytestmark = pytest.mark.anyio
 
 
-@asynccontextmanager
-async def bound(provider: IdentityProvider, service: Service, folder: Path) -> AsyncGenerator[Road]:
-    written: dict[str, Any] = configuration(provider, service, folder / "crm.json")
+def bound(provider: IdentityProvider, service: Service, folder: Path) -> AbstractAsyncContextManager[Road]:
+    written: dict[str, Any] = configured(provider, service, folder / "crm.json")
     key = generate_key("ES256").as_dict(private=True)
     written["delegation"]["modules"]["crm"]["token_exchange"]["dpop_key"] = json.dumps(key)
-    minutes = MemorySink()
-    running = MCPOAuthServer(written, audit_sink=minutes)
-    await running.start()
-    try:
-        yield Road(running, provider, minutes, "auto")
-    finally:
-        await running.stop()
+    return running(written, provider)
 
 
 async def test_each_request_has_a_proof_of_its_own(

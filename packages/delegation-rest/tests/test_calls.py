@@ -343,7 +343,7 @@ async def test_a_service_that_comes_back_is_used_again(service: Service) -> None
         service._server.socket.close()
         with pytest.raises(DownstreamUnavailable):
             await opened.call("get-customer", id="7")
-        with Service(service._provider, "https://crm.example") as again:
+        with Service(service.provider, "https://crm.example") as again:
             opened.module._upstream.base = again.base
             assert (await opened.call("get-customer", id="7"))["status"] == 200
 

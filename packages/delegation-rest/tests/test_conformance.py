@@ -1,12 +1,13 @@
 """The suite that every delegation module must pass."""
 
 import pytest
-from rest_gateway import ALICE, BOB, OPERATIONS, Source, parameters_for, settings_for
-from rest_service import Service
+from rest_gateway import ALICE, BOB, OPERATIONS, parameters_for, settings_for
+from rest_service import AUDIENCE, Service
 
 from actas.delegation.rest.module import RestDelegation
 from actas.delegation.rest.settings import RestSettings
 from actas.testing.conformance import ModuleConformance, ModuleKit
+from actas.testing.credentials import IssuedCredentials
 from actas.testing.idp import IdentityProvider
 
 
@@ -32,7 +33,7 @@ class TestRestDelegation(ModuleConformance):
             bob=BOB,
             parameters={name: parameters_for(name) for name in [*OPERATIONS, "request", "health"]},
             slow=("get-status", {"status": "598"}),
-            credentials=Source(provider),
+            credentials=IssuedCredentials(provider, AUDIENCE),
             settings=RestSettings,
             plugin="actas.delegation.rest.plugin",
             heavy_imports=["httpx", "httpx2", "actas.http"],

@@ -3,20 +3,17 @@
 import json
 import re
 import tomllib
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rest_service import AUDIENCE, Reply, Service
-from test_road import MCP, Road, exchanging  # noqa: F401 -- a fixture that is used by being here
 
-from actas.core import MemorySink
 from actas.core.errors import ActasError
 from actas.delegation.rest import failures
-from actas.mcp import MCPOAuthServer
 from actas.testing.idp import IdentityProvider
+from actas.testing.road import MCP, Road, exchanging, running  # noqa: F401 -- a fixture that is used by being here
 
 pytestmark = pytest.mark.anyio
 
@@ -49,10 +46,9 @@ DOCUMENT = {
 }
 
 
-@asynccontextmanager
-async def road(
+def road(
     block: str, provider: IdentityProvider, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[Road]:
+) -> AbstractAsyncContextManager[Road]:
     monkeypatch.setenv("GATEWAY_SECRET", "s3cret")
     monkeypatch.setenv("CRM_KEY", "the-key")
     document = folder / "crm.json"
@@ -69,13 +65,7 @@ async def road(
         "auth": {"trusted_idps": [idp], "permissions": {"user": ["crm:use", "crm:read"]}},
         **tomllib.loads(block),
     }
-    minutes = MemorySink()
-    server = MCPOAuthServer(written, audit_sink=minutes)
-    await server.start()
-    try:
-        yield Road(server, provider, minutes, "auto")
-    finally:
-        await server.stop()
+    return running(written, provider)
 
 
 async def tools(opened: Road) -> dict[str, Any]:

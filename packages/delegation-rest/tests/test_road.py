@@ -1,114 +1,52 @@
 """The whole road: a signed token, an exchange at a real provider, HTTP, an unmodified client, both wires."""
 
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import pytest
-from mcp.client.client import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from rest_service import AUDIENCE, STACK, Reply, Service
 from test_openapi import CRM
 
-from actas.core import ConfigurationError, MemorySink, Outcome
+from actas.core import ConfigurationError, Outcome
 from actas.mcp import MCPOAuthServer
 from actas.testing.idp import IdentityProvider
-from actas.testing.idp_clients import DemoClient
+from actas.testing.road import (
+    WIRES,
+    Road,
+    configuration,
+    exchange,
+    exchanging,  # noqa: F401 -- a fixture that is used by being here
+    running,
+)
 
 pytestmark = pytest.mark.anyio
 
-MCP = "https://mcp.example/mcp"
-Wire = Literal["auto", "legacy"]
-WIRES: list[Wire] = ["auto", "legacy"]
 
-
-class Road:
-    """A running server, its minutes, and the service behind it."""
-
-    def __init__(self, server: MCPOAuthServer, provider: IdentityProvider, minutes: MemorySink, wire: Wire) -> None:
-        self.server, self.provider, self.minutes, self.wire = server, provider, minutes, wire
-
-    @asynccontextmanager
-    async def client(self, user: str = "alice") -> AsyncGenerator[Client]:
-        token = self.provider.issue(user)
-        async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as http,
-            Client(streamable_http_client(self.server.url, http_client=http), mode=self.wire) as client,
-        ):
-            yield client
-
-    async def call(self, tool: str, user: str = "alice", **arguments: object) -> Any:
-        """The structured content; where it is an error, its code."""
-        async with self.client(user) as client:
-            result = await client.call_tool(tool, arguments)
-        assert result.structured_content is not None
-        if result.is_error:
-            return result.structured_content["error"]["code"]
-        assert (result.meta or {})["actas/receipt"]["identity"] == user
-        return result.structured_content
-
-
-@pytest.fixture(autouse=True)
-def exchanging(provider: IdentityProvider) -> Iterator[None]:
-    provider.exchanges.clients.add(DemoClient("gateway", secret="s3cret"))
-    yield
-    provider.exchanges.asked.clear()
-    provider.exchanges.claims = {}
-    provider.exchanges.error = None
-
-
-def configuration(provider: IdentityProvider, service: Service, document: Path) -> dict[str, Any]:
+def configured(provider: IdentityProvider, service: Service, document: Path) -> dict[str, Any]:
     document.write_text(json.dumps(CRM))
-    return {
-        "mcp": {"port": 0, "resource": MCP},
-        "auth": {
-            "trusted_idps": [
-                {
-                    "name": "test",
-                    "issuer": provider.issuer,
-                    "audience": MCP,
-                    "role_mappings": {"user": ["staff"]},
-                }
-            ],
-            "permissions": {"user": ["crm:use"]},
-        },
-        "delegation": {
-            "modules": {
-                "crm": {
-                    "kind": "rest",
-                    "base_url": service.base,
-                    "permission": "crm:use",
-                    "openapi": {"document": str(document)},
-                    "requests": {"allow": ["GET /files/**"]},
-                    "health": {"path": "/health"},
-                    "identity_headers": {"X-User": "username"},
-                    "token_exchange": {
-                        "idp": "test",
-                        "client": {"id": "gateway", "secret": "s3cret"},
-                        "audience": AUDIENCE,
-                        "cache": {"enabled": True},
-                    },
-                }
-            }
-        },
+    crm = {
+        "kind": "rest",
+        "base_url": service.base,
+        "permission": "crm:use",
+        "openapi": {"document": str(document)},
+        "requests": {"allow": ["GET /files/**"]},
+        "health": {"path": "/health"},
+        "identity_headers": {"X-User": "username"},
+        "token_exchange": exchange(AUDIENCE),
     }
+    return configuration(provider, {"crm": crm}, permissions={"user": ["crm:use"]}, roles={"user": ["staff"]})
 
 
 @pytest.fixture(params=WIRES)
 async def road(
     request: pytest.FixtureRequest, provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> AsyncGenerator[Road]:
-    minutes = MemorySink()
-    running = MCPOAuthServer(configuration(provider, service, tmp_path / "crm.json"), audit_sink=minutes)
-    await running.start()
-    try:
-        yield Road(running, provider, minutes, request.param)
-    finally:
-        await running.stop()
+    async with running(configured(provider, service, tmp_path / "crm.json"), provider, request.param) as opened:
+        yield opened
 
 
 async def test_two_users_call_the_same_tool_and_the_service_sees_each_of_them(road: Road, service: Service) -> None:
@@ -213,13 +151,10 @@ async def test_a_service_that_is_down_takes_nobody_with_it_and_is_used_again_whe
 ) -> None:
     with Service(provider, AUDIENCE) as gone:
         port = int(gone.origin.rpartition(":")[2])
-    written = configuration(provider, service, tmp_path / "crm.json")
+    written = configured(provider, service, tmp_path / "crm.json")
     modules = written["delegation"]["modules"]
     modules["shop"] = {**modules["crm"], "base_url": f"http://127.0.0.1:{port}/v1"}
-    running = MCPOAuthServer(written, audit_sink=MemorySink())
-    await running.start()
-    try:
-        opened = Road(running, provider, MemorySink(), "auto")
+    async with running(written, provider) as opened:
         assert await opened.call("shop-get-customer-by-id", id=7) == "downstream_unavailable"
         assert (await opened.call("crm-get-customer-by-id", id=7))["status"] == 200
         async with opened.client() as client:
@@ -228,18 +163,16 @@ async def test_a_service_that_is_down_takes_nobody_with_it_and_is_used_again_whe
         assert told == {"crm": True, "shop": False}
         with Service(provider, AUDIENCE, port):
             assert (await opened.call("shop-get-customer-by-id", id=7))["body"]["subject"] == "alice"
-    finally:
-        await running.stop()
 
 
 async def test_a_module_without_an_exchange_is_no_configuration(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
-    written = configuration(provider, service, tmp_path / "crm.json")
+    written = configured(provider, service, tmp_path / "crm.json")
     del written["delegation"]["modules"]["crm"]["token_exchange"]
     with pytest.raises(ConfigurationError, match="token_exchange is required"):
         MCPOAuthServer(written)
-    written = configuration(provider, service, tmp_path / "crm.json")
+    written = configured(provider, service, tmp_path / "crm.json")
     written["delegation"]["modules"]["crm"]["openapi"]["include"] = ["nothing-*"]
     with pytest.raises(ConfigurationError, match=r"delegation\.modules\.crm: openapi\.include"):
         MCPOAuthServer(written)
@@ -248,7 +181,7 @@ async def test_a_module_without_an_exchange_is_no_configuration(
 def test_a_schema_that_is_none_stops_the_start_and_names_the_tool(
     provider: IdentityProvider, service: Service, tmp_path: Path
 ) -> None:
-    written = configuration(provider, service, tmp_path / "crm.json")
+    written = configured(provider, service, tmp_path / "crm.json")
     wrong = {"operationId": "theOne", "summary": "The one", "parameters": [{"name": "a", "in": "query"}]}
     wrong["parameters"][0]["schema"] = {"type": "nonsense"}  # type: ignore[index] -- a list of dicts
     (tmp_path / "crm.json").write_text(json.dumps({"openapi": "3.1.0", "paths": {"/x": {"get": wrong}}}))

@@ -19,6 +19,7 @@ from actas.core.errors import (
     InvalidParameters,
     PrincipalUnavailable,
 )
+from actas.delegation.sql.actions import ListTables
 from actas.delegation.sql.failures import (
     DatabaseRefused,
     LoginRefused,
@@ -26,7 +27,7 @@ from actas.delegation.sql.failures import (
     StatementFailed,
     StatementRefused,
 )
-from actas.delegation.sql.mssql.actions import ListTables, Procedure, TableDetails
+from actas.delegation.sql.mssql.actions import Procedure, TableDetails
 from actas.delegation.sql.mssql.driver import Driver
 from actas.delegation.sql.mssql.module import MssqlDelegation
 from actas.delegation.sql.mssql.settings import MssqlSettings

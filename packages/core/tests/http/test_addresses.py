@@ -1,9 +1,11 @@
 """Which addresses are connected to: none that a name was made to lead to behind our back."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -122,11 +124,12 @@ async def test_what_was_judged_is_what_is_called_whatever_the_name_says_later(
     await client.aclose()
 
 
-async def test_the_next_address_is_tried_where_one_takes_no_connection(
-    monkeypatch: pytest.MonkeyPatch, served: tuple[int, list[str]]
+@pytest.mark.parametrize("addresses", [["127.0.0.9", "::1", "127.0.0.1"], ["::1", "127.0.0.1", "127.0.0.9"]])
+async def test_the_next_address_is_tried_where_one_takes_no_connection_and_is_the_first_from_then_on(
+    monkeypatch: pytest.MonkeyPatch, served: tuple[int, list[str]], addresses: list[str]
 ) -> None:
     port, seen = served
-    Lookups(monkeypatch, ["127.0.0.9", "::1", "127.0.0.1"])
+    Lookups(monkeypatch, addresses)
     guard = AddressGuard(loopback=True)
     client = HttpClient(INSECURE, guard=guard)
     assert (await client.request("GET", f"http://api.test:{port}/x?y=z")).status == 200
@@ -134,6 +137,22 @@ async def test_the_next_address_is_tried_where_one_takes_no_connection(
     assert seen == [f"api.test:{port}"]
     assert (await guard.addresses("api.test", port))[0] == "127.0.0.1"
     guard.prefer("unknown.test", port, "127.0.0.1")
+
+
+async def test_the_next_address_is_tried_where_one_does_not_answer_at_all(
+    monkeypatch: pytest.MonkeyPatch, served: tuple[int, list[str]]
+) -> None:
+    port, seen = served
+    Lookups(monkeypatch, ["127.0.0.9", "127.0.0.1"])
+    client = HttpClient(replace(INSECURE, connect_timeout=0.3), guard=AddressGuard(loopback=True))
+    with socket.socket() as full, socket.socket() as waiting:
+        full.bind(("127.0.0.9", port))
+        full.listen(0)
+        waiting.connect(("127.0.0.9", port))  # nobody accepts it, and there is no room for another
+        for _ in range(2):
+            assert (await client.request("GET", f"http://api.test:{port}/")).status == 200
+    await client.aclose()
+    assert seen == [f"api.test:{port}"] * 2
 
 
 async def test_names_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

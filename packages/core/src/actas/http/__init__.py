@@ -3,10 +3,13 @@
 from actas.http.addresses import AddressGuard
 from actas.http.client import HttpClient, HttpResponse, TlsIdentity
 from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
-from actas.http.presenting import present, presented
+from actas.http.presenting import present, presented, subject
+from actas.http.retries import BUSY, pause_after
+from actas.http.services import client_to, network_problems, service_url
 from actas.http.settings import HttpSettings
 
 __all__ = [
+    "BUSY",
     "AddressGuard",
     "AddressRefused",
     "HttpClient",
@@ -18,6 +21,11 @@ __all__ = [
     "ResponseTooLarge",
     "TlsIdentity",
     "UnexpectedResponse",
+    "client_to",
+    "network_problems",
+    "pause_after",
     "present",
     "presented",
+    "service_url",
+    "subject",
 ]

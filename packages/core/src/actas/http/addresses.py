@@ -10,6 +10,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from actas.http.errors import AddressRefused
 from actas.http.library import httpx
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Hosts to which plain `http:` is allowed: nobody sits on the way."""
+
 _REMEMBERED = 10.0
 """Seconds for which a name's judged addresses serve; looking up costs a thread."""
 _MOST_NAMES = 100
@@ -20,6 +23,8 @@ _UNICAST = IPv6Network("2000::/3")
 """All that IANA gives out of IPv6. What lies beside it is old, local, or leads to IPv4 in one more way."""
 _NOT_PUBLIC = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"), ip_network("3fff::/20"))
 """Special addresses that the standard library takes for public, in one version or another."""
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nothing was sent: another address may be tried, whatever the request does."""
 
 
 class AddressGuard:
@@ -75,7 +80,7 @@ class AddressGuard:
     def prefer(self, host: str, port: int, address: str) -> None:
         """Try ``address`` first from now on: another one of ``host``'s takes no connection."""
         until, known = self._known.get((host, port), (0.0, []))
-        if address in known:
+        if address in known[1:]:
             self._known[host, port] = until, [address, *(each for each in known if each != address)]
 
     def _admitted(self, address: IPv4Address | IPv6Address) -> bool:
@@ -103,16 +108,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         if addresses == [url.host]:
             return await self._inner.handle_async_request(request)
         request.extensions = {**request.extensions, "sni_hostname": url.host}
-        for address in addresses[:-1]:
+        waiting = list(addresses)
+        while True:
+            address = waiting.pop(0)
             request.url = url.copy_with(host=address)
             try:
-                return await self._inner.handle_async_request(request)
-            except httpx.ConnectError:
-                continue  # nothing was sent
-        request.url = url.copy_with(host=addresses[-1])
-        response = await self._inner.handle_async_request(request)
-        self._guard.prefer(url.host, port, addresses[-1])
-        return response
+                response = await self._inner.handle_async_request(request)
+            except _NOT_CONNECTED:
+                if not waiting:
+                    raise
+            else:
+                self._guard.prefer(url.host, port, address)
+                return response
 
     async def aclose(self) -> None:
         """Close all connections."""

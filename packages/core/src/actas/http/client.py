@@ -10,13 +10,12 @@ import anyio
 
 from actas.core.errors import ConfigurationError
 from actas.http import strict_json
-from actas.http.addresses import AddressGuard, GuardedTransport
+from actas.http.addresses import LOOPBACK, AddressGuard, GuardedTransport
 from actas.http.errors import HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 from actas.http.leftovers import close_if_dirty
 from actas.http.library import httpx
 from actas.http.settings import HttpSettings
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_JSON_DEPTH = 32
 _DEFAULTS = HttpSettings()
 
@@ -39,6 +38,13 @@ class HttpResponse:
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     body: bytes = field(repr=False)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds for which the server wants to be left alone (RFC 9110 section 10.2.3); None where it does not say so,
+        or in a date."""
+        said = self.headers.get("retry-after", "")
+        return float(said) if said.isascii() and said.isdecimal() and len(said) < 6 else None
 
     def json(self) -> dict[str, object]:
         """The body as a JSON object.
@@ -79,7 +85,7 @@ class HttpClient:
         self._settings = settings
         self._guard = guard
         self._others: list[HttpClient] = []
-        self._plain_hosts = _LOOPBACK | {host.lower() for host in settings.insecure_hosts}
+        self._plain_hosts = LOOPBACK | {host.lower() for host in settings.insecure_hosts}
         trust = _trust(settings.ca_file, identity)
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=30.0)
         self._client = httpx.AsyncClient(

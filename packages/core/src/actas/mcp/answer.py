@@ -1,7 +1,7 @@
 """What goes out: the application's answer, or the door's in its place as long as nothing has gone out."""
 
-from actas.mcp.asgi import Message, Send, respond
 from actas.mcp.caller import Exchange
+from actas.oauth.asgi import Message, Send, respond
 
 
 class Answer:

@@ -13,8 +13,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from actas.mcp.asgi import Message, Receive, Send, respond
 from actas.mcp.running import RunningCalls
+from actas.oauth.asgi import Message, Receive, Send, respond
 
 FIRST_BEAT = BEAT_SECONDS = 2.0
 """Seconds between two words of progress, and before the first."""

@@ -18,9 +18,9 @@ from actas.core import (
     SessionExpired,
     TooManyRequests,
 )
-from actas.mcp.asgi import Scope
 from actas.mcp.attendance import Attendance
 from actas.mcp.challenge import Challenges, Refusal
+from actas.oauth.asgi import Scope
 from actas.oauth.binding import is_key_bound
 from actas.oauth.reasons import Reason
 

@@ -16,7 +16,7 @@ from actas.core import (
     Session,
     TooManyRequests,
 )
-from actas.mcp.asgi import Headers
+from actas.oauth.asgi import Headers
 from actas.oauth.binding import is_key_bound
 from actas.oauth.dpop import PROOF_ALGORITHMS
 

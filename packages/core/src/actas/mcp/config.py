@@ -5,7 +5,7 @@ plug-ins that it names, resolve secrets, validate the server's settings, validat
 its own class. No step stops at what it finds wrong: all of it is told at once.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -77,8 +77,7 @@ def parse(written: Mapping[str, object]) -> Configuration:
     resolved = _resolve(named, plugins, problems)
     settings = read_settings(Settings, resolved, "", problems)
     modules = _modules(resolved, plugins, problems)
-    _providers_trusted(resolved, settings, problems)
-    _providers_known(modules, settings, problems)
+    _providers_known(resolved, settings, problems)
     authorizers = _authorizers(resolved, plugins, problems)
     sink = _audit_sink(_table(_table(resolved.get("auth")).get("audit")), plugins, problems)
     if problems or settings is None:
@@ -181,23 +180,30 @@ def _names_or_none(written: object) -> bool:
     )
 
 
-def _providers_trusted(resolved: Mapping[str, object], settings: Settings | None, problems: Problems) -> None:
-    """Each module that is for some providers' users alone names providers that there are, and at least one."""
+def _providers_known(resolved: Mapping[str, object], settings: Settings | None, problems: Problems) -> None:
+    """Each provider that a module names, for its users or for the exchange, is trusted; and whoever is for some
+    providers' users alone names at least one."""
     known = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
-    for name, table in _module_tables(resolved).items():
-        path, providers = f"delegation.modules.{name}.providers", table.get("providers")
+    for module, table in _module_tables(resolved).items():
+        path, providers = f"delegation.modules.{module}", table.get("providers")
         if providers == []:
-            problems.add(path, "names none: nobody could use the module; leave it out for everybody")
-        for provider in _list(providers):
-            if known and isinstance(provider, str) and provider not in known:
-                near = get_close_matches(provider, known, n=1)
+            problems.add(f"{path}.providers", "names none: nobody could use the module; leave it out for everybody")
+        named = [(f"{path}.providers", name) for name in _list(providers)]
+        named.append((f"{path}.token_exchange.idp", _table(_written_exchange(table)).get("idp")))
+        for place, name in named:
+            if known and isinstance(name, str) and name not in known:
+                near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                problems.add(path, f"{provider!r} is no trusted identity provider; {hint}")
+                problems.add(place, f"{name!r} is no trusted identity provider; {hint}")
+
+
+def _written_exchange(table: Mapping[str, object]) -> object:
+    return next((table[key] for key in _EXCHANGE if key in table), None)
 
 
 def _exchange(kind: ModuleKind, table: Mapping[str, object], path: str, problems: Problems) -> ExchangeSettings | None:
     """How tokens are exchanged for a module; None where they are not, or where that is a problem."""
-    written = next((table[key] for key in _EXCHANGE if key in table), None)
+    written = _written_exchange(table)
     if written is None:
         if kind.credential is CredentialUse.REQUIRED:
             problems.add(path, "token_exchange is required: without it nothing would tell the downstream who calls")
@@ -206,15 +212,6 @@ def _exchange(kind: ModuleKind, table: Mapping[str, object], path: str, problems
         problems.add(f"{path}.token_exchange", f"a module of the kind {kind.name} has no use for a token")
         return None
     return read_settings(ExchangeSettings, written, f"{path}.token_exchange", problems)
-
-
-def _providers_known(modules: Iterable[ConfiguredModule], settings: Settings | None, problems: Problems) -> None:
-    """Whether each exchange names a provider that is trusted."""
-    names = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
-    for module in modules:
-        if names and module.exchange is not None and module.exchange.idp not in names:
-            path = f"delegation.modules.{module.name}.token_exchange.idp"
-            problems.add(path, f"no trusted provider has this name; there are {', '.join(names)}")
 
 
 def _authorizers(resolved: Mapping[str, object], plugins: Plugins, problems: Problems) -> list[ConfiguredAuthorizer]:

@@ -6,8 +6,8 @@ No answer says ``*`` and none allows credentials: a page sends its token in a he
 import re
 from collections.abc import Sequence
 
-from actas.mcp.asgi import Headers, Message, Scope, Send
 from actas.mcp.challenge import Refusal
+from actas.oauth.asgi import Headers, Message, Scope, Send
 
 _ALLOWED = frozenset({b"accept", b"authorization", b"content-type", b"dpop", b"last-event-id"})
 _MCP = re.compile(rb"mcp-[a-z0-9-]{1,60}")

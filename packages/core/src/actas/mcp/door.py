@@ -14,12 +14,12 @@ from contextlib import AbstractAsyncContextManager
 from actas.core import ActasError, AuditUnavailable, ServerBusy, TooManyRequests
 from actas.core.models import new_id
 from actas.core.pipeline import request_id
-from actas.mcp.asgi import Message, Receive, Scope, Send, respond
 from actas.mcp.challenge import Refusal
 from actas.mcp.entrance import with_new_nonce
 from actas.mcp.inflight import CutOff
 from actas.mcp.metadata import publish
 from actas.mcp.site import Site
+from actas.oauth.asgi import Message, Receive, Scope, Send, respond
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.context import ServerMiddleware, ServerRequestContext
@@ -21,13 +21,17 @@ from starlette.requests import ClientDisconnect
 
 from actas.core import Pipeline, Session
 from actas.mcp.answer import Answer
-from actas.mcp.asgi import Receive, Scope, Send, respond
 from actas.mcp.attendance import Attendance, TakenBack, hears_events
 from actas.mcp.caller import Exchange, enter
 from actas.mcp.challenge import Challenges
 from actas.mcp.guard import Guard
 from actas.mcp.handlers import GuardedServer, Handlers
 from actas.mcp.running import RunningCalls
+from actas.oauth.asgi import Receive, Scope, Send, respond
+
+MODERN: Final = "2026-07-28"
+"""The wire without sessions, on which every request says all that is to know, and closing the response cancels."""
+_SAYS_MODERN: Final = (b"mcp-protocol-version", MODERN.encode())
 
 Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
 """Both directions of one connection."""
@@ -143,8 +147,8 @@ def with_caller(
 
 
 def is_modern(scope: Scope) -> bool:
-    """Whether a request says that it comes on the wire of 2026-07-28, on which closing the response cancels."""
-    return (b"mcp-protocol-version", b"2026-07-28") in scope["headers"]
+    """Whether a request says that it comes on the modern wire."""
+    return _SAYS_MODERN in scope["headers"]
 
 
 def traced() -> bool:

@@ -14,14 +14,14 @@ from actas.core import (
     TooManyRequests,
 )
 from actas.mcp.arrivals import Record, record_failure, record_misuse, record_session
-from actas.mcp.asgi import Message, Receive, Scope, Send
 from actas.mcp.challenge import NONCE_HEADER, Challenges, Refusal
-from actas.mcp.credentials import Credentials, credentials, proofs, token68
 from actas.mcp.limits import Limits
 from actas.mcp.peer import Peers
 from actas.mcp.throttle import network_of
+from actas.oauth.asgi import Message, Receive, Scope, Send
 from actas.oauth.authentication import Authenticator
 from actas.oauth.binding import BindingChecker, Presentation
+from actas.oauth.credentials import Credentials, credentials, proofs, token68
 
 _MOST_ADMITTED = 10_000
 """Sessions of bound tokens that are known to have been recorded."""

@@ -18,7 +18,6 @@ from actas.core import AuditSink, ConfigurationError, Session
 from actas.core.authorization import entitled
 from actas.mcp import assembly
 from actas.mcp.answer import Answer
-from actas.mcp.asgi import Receive, Scope, Send
 from actas.mcp.caller import enter
 from actas.mcp.door import Door
 from actas.mcp.own_events import OwnEvents
@@ -27,6 +26,7 @@ from actas.mcp.policy_guard import PolicyGuard
 from actas.mcp.settings import Settings
 from actas.mcp.site import CoreContext, Site
 from actas.mcp.subscriptions import while_admitted
+from actas.oauth.asgi import Receive, Scope, Send
 
 _caller: ContextVar[Session] = ContextVar("actas_caller")
 """For the one question that the SDK asks before its middleware runs."""

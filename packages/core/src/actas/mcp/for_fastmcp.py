@@ -21,12 +21,12 @@ from starlette.middleware import Middleware as StarletteMiddleware
 
 from actas.core import ActasError, AuditSink, ConfigurationError
 from actas.mcp.answer import Answer
-from actas.mcp.asgi import ASGIApp, Receive, Scope, Send
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.middleware import DoorMiddleware
 from actas.mcp.policy import Kind, Policy
 from actas.mcp.ruling import Ruling, answered, completed
 from actas.mcp.settings import Settings
+from actas.oauth.asgi import ASGIApp, Receive, Scope, Send
 
 _OPEN: Final = frozenset({"ping", "initialize", "server/discover", "logging/setLevel"})
 _LISTS: Final = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})

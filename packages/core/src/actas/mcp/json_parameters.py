@@ -90,7 +90,7 @@ class Compiled:
                 raise TypeError("the JSON Schema has patternProperties, which are not supported: name the properties")
             if member == "$ref" and isinstance(value, str):
                 references.add(value)
-        if not all(_resolves(document, reference) for reference in references):
+        if not _all_resolve(document, references):
             raise TypeError("the JSON Schema refers to something that is not in it")
         # A registry of its own, with nothing in it: no reference becomes a request.
         self._validator = _Validator(document, registry=Registry[Any]())
@@ -155,10 +155,12 @@ def _members(schema: object) -> Iterator[tuple[object, object]]:
             waiting.extend(cast("list[object]", part))
 
 
-def _resolves(document: Mapping[str, object], reference: str) -> bool:
+def _all_resolve(document: Mapping[str, object], references: Iterable[str]) -> bool:
     resource = DRAFT202012.create_resource(cast("Any", document))  # Any: a schema, as the library types it
+    resolver = Registry[Any]().with_resource("", resource).resolver()
     try:
-        Registry[Any]().with_resource("", resource).resolver().lookup(reference)
+        for reference in references:
+            resolver.lookup(reference)
     except Unresolvable:
         return False
     return True

@@ -12,9 +12,9 @@ from typing import Any, cast
 import uvicorn
 
 from actas.core import ConfigurationError
-from actas.mcp.asgi import ASGIApp
 from actas.mcp.connection import HEAD_BYTES, KEEP_ALIVE_SECONDS, LINGER_SECONDS, Connection, State
 from actas.mcp.places import Places
+from actas.oauth.asgi import ASGIApp
 
 _ANSWER_SECONDS = 1.0
 """Seconds in which what was cut off must have been answered."""
@@ -73,6 +73,7 @@ class _Server(uvicorn.Server):
         """Close the listening sockets. Whoever is connected already and waits to be accepted comes in before."""
         loop, accepted = asyncio.get_running_loop(), list[socket.socket]()
         for listening in sockets:
+            listening.listen(0)  # one may wait from now on; others come again in a second, and are refused a connection
             with contextlib.suppress(OSError):
                 while True:
                     accepted.append(listening.accept()[0])

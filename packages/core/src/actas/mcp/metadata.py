@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
-from actas.mcp.asgi import Scope, Send, respond
+from actas.oauth.asgi import Scope, Send, respond
 from actas.oauth.dpop import PROOF_ALGORITHMS
 
 Document = Callable[[], Awaitable[bytes | None]]

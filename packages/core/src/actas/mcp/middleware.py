@@ -19,13 +19,13 @@ from actas.core import (
 from actas.core.models import new_id
 from actas.core.pipeline import current_request, request_id
 from actas.mcp import assembly
-from actas.mcp.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 from actas.mcp.caller import Exchange, enter
 from actas.mcp.challenge import Refusal
 from actas.mcp.entrance import with_new_nonce
 from actas.mcp.metadata import publish
 from actas.mcp.settings import Settings
 from actas.mcp.site import Site
+from actas.oauth.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 
 _LONGEST_HELD = 65_536
 """Bytes of one piece of an answer that may wait."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from actas.core import AuthenticationError
 from actas.mcp import certificates, forwarded
-from actas.mcp.asgi import Scope
 from actas.mcp.settings import ProxySettings
+from actas.oauth.asgi import Scope
 from actas.oauth.reasons import Reason
 
 UNKNOWN = "unknown"

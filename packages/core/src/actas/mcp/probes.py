@@ -5,8 +5,8 @@ A dead downstream makes nobody unready: the other modules go on, and ``health-ch
 
 from collections.abc import Callable
 
-from actas.mcp.asgi import ASGIApp, Receive, Scope, Send, respond
 from actas.mcp.settings import PROBES
+from actas.oauth.asgi import ASGIApp, Receive, Scope, Send, respond
 
 _LIVE, _READY = PROBES
 

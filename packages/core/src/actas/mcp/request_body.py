@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from actas.mcp.asgi import Message, Receive
+from actas.oauth.asgi import Message, Receive
 
 
 @dataclass(frozen=True, slots=True)

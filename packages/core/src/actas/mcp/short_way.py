@@ -16,18 +16,17 @@ from mcp_types import methods
 from pydantic import ValidationError
 
 from actas.core import ActasError, InsufficientScope, Session
-from actas.mcp.asgi import Receive, Scope, Send, respond
 from actas.mcp.attendance import Attendance, TakenBack, hears_events
 from actas.mcp.challenge import Challenges
 from actas.mcp.encoding import encode
-from actas.mcp.endpoint import McpEndpoint
+from actas.mcp.endpoint import MODERN, McpEndpoint
 from actas.mcp.guard import Guard, View, failed
 from actas.mcp.handlers import LIST_HINT
 from actas.mcp.request_body import read_body
 from actas.mcp.running import RunningCalls
+from actas.oauth.asgi import Receive, Scope, Send, respond
 
-_MODERN: Final = b"2026-07-28"
-_HANDSHAKE: Final = frozenset({b"2025-03-26", b"2025-06-18", b"2025-11-25"})
+_HANDSHAKE: Final = frozenset({"2025-03-26", "2025-06-18", "2025-11-25"})
 
 _VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
@@ -115,7 +114,7 @@ class ShortWay:
         attendance = Attendance(
             receive,
             send,
-            watch_with=self._running if request.version == _MODERN.decode() else None,
+            watch_with=self._running if request.version == MODERN else None,
             body_read=True,
             hears=request.progress_token is not None and hears_events(headers[b"accept"]),
         )
@@ -127,7 +126,7 @@ class ShortWay:
     ) -> None:
         try:
             call = attendance.run(self._guard.call(session, request.name, arguments))
-            if request.version == _MODERN.decode():
+            if request.version == MODERN:
                 result = await call  # no notification takes it back
             else:
                 with self._running.listed(session, request.id, attendance.take_back):
@@ -195,11 +194,11 @@ class ShortWay:
         request_id, params = message.get("id"), message.get("params")
         if type(request_id) is not int and type(request_id) is not str:
             return None
-        version = headers.get(b"mcp-protocol-version", b"")
-        if version == _MODERN:
+        version = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+        if version == MODERN:
             return self._understand_modern(headers, request_id, message.get("method"), params)
         if version in _HANDSHAKE and not {b"mcp-method", b"mcp-name"} & headers.keys():
-            return _understand_handshake(version.decode(), request_id, message.get("method"), params)
+            return _understand_handshake(version, request_id, message.get("method"), params)
         return None
 
     def _understand_modern(
@@ -211,15 +210,14 @@ class ShortWay:
         meta, token = _without_progress_token(params.get("_meta"))
         if not self._good_envelope(meta):
             return None
-        version = _MODERN.decode()
         if method == "tools/list":
-            return _Request(request_id, version) if params.keys() == {"_meta"} else None
+            return _Request(request_id, MODERN) if params.keys() == {"_meta"} else None
         if method != "tools/call" or params.keys() != _CALL_KEYS:
             return None
         name, arguments = params["name"], params["arguments"]
         if type(name) is not str or type(arguments) is not dict or headers.get(b"mcp-name") != name.encode():
             return None
-        return _Request(request_id, version, name, cast("_Json", arguments), token)
+        return _Request(request_id, MODERN, name, cast("_Json", arguments), token)
 
     def _good_envelope(self, meta: object) -> bool:
         """Whether a modern request's ``_meta`` is valid; a client sends the same one every time."""
@@ -232,10 +230,10 @@ class ShortWay:
             return False
         if key in self._good_envelopes:
             return True
-        if not meta.keys() <= _ENVELOPE or meta.get(_VERSION_KEY) != _MODERN.decode() or _CAPABILITIES_KEY not in meta:
+        if not meta.keys() <= _ENVELOPE or meta.get(_VERSION_KEY) != MODERN or _CAPABILITIES_KEY not in meta:
             return False
         try:
-            methods.validate_client_request("tools/list", _MODERN.decode(), {"_meta": meta})
+            methods.validate_client_request("tools/list", MODERN, {"_meta": meta})
         except ValidationError:
             return False
         _remember(self._good_envelopes, key)
@@ -249,7 +247,7 @@ class ShortWay:
         if listed is None:
             result = {"tools": view.listing, "resultType": "complete", **LIST_HINT}
             shaped = methods.serialize_server_result("tools/list", version, result)
-            if version == _MODERN.decode():
+            if version == MODERN:
                 shaped["_meta"] = self._stamp
             if len(self._lists) >= _MOST_REMEMBERED:
                 self._lists.clear()
@@ -257,7 +255,7 @@ class ShortWay:
         return listed
 
     def _shaped(self, result: _Json, version: str) -> bytes:
-        if version == _MODERN.decode():
+        if version == MODERN:
             result["_meta"] = {**result.get("_meta", {}), **self._stamp}
         else:
             del result["resultType"]

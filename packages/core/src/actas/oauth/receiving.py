@@ -1,22 +1,13 @@
 """For the service behind: nobody gets in without a token that was made for it, and it sees for whom and by whom."""
 
 import json
-import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from actas.core.errors import ActasError, AuthenticationError, AuthenticationUnavailable, SessionRejected
 from actas.core.models import SCOPE_KEY, Session
+from actas.oauth.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, respond
 from actas.oauth.authentication import Authenticator
+from actas.oauth.credentials import credentials, token68
 from actas.oauth.reasons import Reason
-
-Scope = MutableMapping[str, Any]  # Any: as the ASGI specification has it
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_BEARER = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 
 
 class ReceivingMiddleware:
@@ -59,13 +50,13 @@ class ReceivingMiddleware:
 
         return closing
 
-    async def _session(self, headers: list[tuple[bytes, bytes]]) -> Session:
-        given = [value for name, value in headers if name.lower() == b"authorization"]
-        found = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+    async def _session(self, headers: Headers) -> Session:
+        found = credentials([(name.lower(), value) for name, value in headers])
         if found is None:
             raise AuthenticationError(Reason.MALFORMED)
-        session = await self._authenticator.authenticate(found[1].decode("ascii"))
-        if "cnf" in session.claims:
+        token, has_proof = found
+        session = await self._authenticator.authenticate(token68(token))
+        if has_proof or "cnf" in session.claims:
             raise AuthenticationError(Reason.MALFORMED, detail="bound to a key, and no proof is looked at here")
         if session.rejected:
             raise SessionRejected(detail=session.rejection_reason)
@@ -81,6 +72,4 @@ async def _refuse(send: Send, error: ActasError) -> None:
         status = 401
         headers.append((b"www-authenticate", b'Bearer error="invalid_token"'))
     body = json.dumps({"error": error.code, "error_description": error.message}).encode()
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await respond(send, status, headers, body)

@@ -44,11 +44,6 @@ def done(*, more: bool = False, failed: bool = False, attention: bool = False, r
     return struct.pack("<BHHQ", 0xFD, status, 0xC1, rows or 0)
 
 
-def done_procedure() -> bytes:
-    """RETURNSTATUS 0 and DONEPROC."""
-    return b"\x79\x00\x00\x00\x00" + struct.pack("<BHHQ", 0xFE, 0, 0xE0, 0)
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> bytes:
     """COLMETADATA and the ROWs. A column is a bigint where all that it has are integers, else a text."""
     numeric = [

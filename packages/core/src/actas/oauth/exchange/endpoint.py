@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
 import anyio
 
 from actas.core.errors import ActasError
-from actas.http import HttpClient, HttpError, HttpResponse, InsecureUrl, UnexpectedResponse
+from actas.http import BUSY, HttpClient, HttpError, HttpResponse, InsecureUrl, UnexpectedResponse, pause_after
 from actas.oauth.client_auth import Client
 from actas.oauth.exchange.breaker import Breaker
 from actas.oauth.exchange.grants import ExchangeRefused, ExchangeUnavailable, Form
@@ -19,9 +18,6 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """An exchange changes nothing at the provider that a second one would harm."""
-_PAUSE = 0.1
-"""Seconds before the second attempt, twice that before the third, each give or take half."""
-_BUSY = frozenset({429, 502, 503, 504})
 _LONGEST_ERROR = 64
 _LONGEST_NONCE = 1024
 
@@ -88,9 +84,9 @@ class TokenEndpoint:
             except HttpError:
                 pass
             else:
-                if response.status not in _BUSY or "retry-after" in response.headers:
+                if response.status not in BUSY or "retry-after" in response.headers:
                     return response
-            await asyncio.sleep(_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
+            await asyncio.sleep(pause_after(attempt))
         return await self._once(url, form)
 
     async def _place(self) -> str:
@@ -126,8 +122,8 @@ class TokenEndpoint:
         return response
 
     def _judged(self, response: HttpResponse) -> Mapping[str, object]:
-        if response.status in _BUSY or response.status >= 500:
-            self._failed(_seconds(response.headers.get("retry-after")))
+        if response.status in BUSY or response.status >= 500:
+            self._failed(response.retry_after)
             raise ExchangeUnavailable(detail=f"status {response.status}")
         try:
             answer = response.json()
@@ -146,7 +142,3 @@ def _error_code(answer: Mapping[str, object]) -> str:
     if isinstance(code, str) and code.isascii() and code.replace("_", "").isalnum() and len(code) <= _LONGEST_ERROR:
         return code
     return "without an error code"
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() and len(retry_after) < 6 else None

@@ -1,7 +1,6 @@
 """Tokens that are worth something to us alone: a key of ours, and proofs that we have it (RFC 9449)."""
 
 import base64
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,11 +30,11 @@ class KeyProver:
     def __init__(self, key: Secret, clock: Callable[[], float]) -> None:
         self._key = private_key(key, "dpop_key")
         members = self._key.as_dict(private=False)
-        self._public = {name: members[name] for name in sorted(members) if name in ("crv", "e", "kty", "n", "x", "y")}
+        self._public = {name: members[name] for name in members if name in ("crv", "e", "kty", "n", "x", "y")}
         self._algorithm = algorithm_of(self._key)
         self._clock = clock
         self._nonces: OrderedDict[str, str] = OrderedDict()
-        self.thumbprint = _digest(json.dumps(self._public, separators=(",", ":")).encode())
+        self.thumbprint = self._key.thumbprint()
         """RFC 7638, SHA-256: what ``cnf.jkt`` of a token must be that is bound to this key."""
 
     def prove(self, method: str, url: str, token: Secret | None = None) -> str:
@@ -48,7 +47,8 @@ class KeyProver:
             "iat": int(self._clock()),
         }
         if token is not None:
-            claims["ath"] = _digest(token.reveal().encode("ascii"))
+            digest = sha256(token.reveal().encode("ascii")).digest()
+            claims["ath"] = base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
         if (nonce := self._nonces.get(_server(url))) is not None:
             claims["nonce"] = nonce
         header = {"typ": "dpop+jwt", "alg": self._algorithm, "jwk": self._public}
@@ -66,7 +66,3 @@ class KeyProver:
 def _server(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _digest(data: bytes) -> str:
-    return base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode("ascii")

@@ -31,7 +31,7 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
         OperationFailed: there is no data.
         AnswerTooLarge: it has too many values.
     """
-    if sum(map(response.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+    if strict_json.separators(response.body) > _MOST_VALUES:
         raise failed(AnswerTooLarge, "too many values: in memory they are a hundred times as large", changes=changes)
     answer = _answer(response.body)
     data, reported = answer.get("data"), answer.get("errors") or list[object]()

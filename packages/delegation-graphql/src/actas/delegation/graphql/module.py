@@ -1,7 +1,6 @@
 """The delegation module: a document, judged; its variables; the user's exchanged token; one request; a receipt."""
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +20,16 @@ from actas.core.models import Action, Credential, DelegationCall, DelegationResu
 from actas.core.shares import Shares
 from actas.delegation.graphql import answers, operations, schemas
 from actas.delegation.graphql.actions import HEALTH, MUTATE, TAKEN, Document, Look, free, health
+from actas.delegation.graphql.checks import check
 from actas.delegation.graphql.cost import Costs
 from actas.delegation.graphql.failures import DocumentRefused, failed
 from actas.delegation.graphql.operations import Operation
 from actas.delegation.graphql.policy import Judged, Policy
-from actas.delegation.graphql.settings import GraphqlSettings, check
+from actas.delegation.graphql.settings import GraphqlSettings
 from actas.delegation.graphql.upstream import Upstream
 from actas.delegation.graphql.variables import coerced
+from actas.http import subject
 
-_SUBJECT = re.compile(r"[A-Za-z0-9!#$%&*+./:=?@^_|~-]{1,255}")
-"""ASCII of at most 255 characters (OpenID Connect Core section 2), without blanks, quotes, separators."""
 _LONG_DOCUMENT = 2048
 """Characters: judging more than this would keep all other calls waiting."""
 _LONGEST_TYPE = 30_000
@@ -97,9 +96,7 @@ class GraphqlDelegation:
         Raises:
             PrincipalUnavailable: it is not one that can be compared and written down safely.
         """
-        if not _SUBJECT.fullmatch(session.subject):
-            raise PrincipalUnavailable(detail="the session's subject is no safe name")
-        return session.subject
+        return subject(session)
 
     async def health_check(self) -> Health:
         """See whether the service answers. Sends no token; 4 s at most."""

@@ -1,13 +1,12 @@
 """Operations on file: documents that somebody wrote and checked in; each becomes an action of its own."""
 
 import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from graphql import GraphQLSchema
 
+from actas.core import naming
 from actas.core.errors import ActasError, ConfigurationError
 from actas.core.models import Action, Effect, JsonSchema
 from actas.delegation.graphql.parameters import json_schema
@@ -15,8 +14,6 @@ from actas.delegation.graphql.policy import Judged, Policy
 from actas.delegation.graphql.settings import LimitSettings, PermissionSettings
 
 _MOST = 200
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LONGEST_NAME = 63
 _LARGEST_SCHEMA = 50_000
 """Characters of one tool's parameters: a model reads all of it."""
 
@@ -67,7 +64,7 @@ def _made(
     operation = judged.operation
     if operation.name is None:
         raise ValueError("the operation has no name, and its tool would have none")
-    name = "-".join(_words(operation.name.value))[:_LONGEST_NAME]
+    name = naming.hyphenated(naming.words(operation.name.value))
     if not name[:1].isalpha():
         raise ValueError("the operation's name must begin with a letter")
     parameters = json_schema(schema, operation)
@@ -83,8 +80,3 @@ def _made(
         effect=Effect.DESTRUCTIVE if judged.changes else Effect.READ,
     )
     return Operation(action, judged)
-
-
-def _words(name: str) -> Iterator[str]:
-    """``myOrders2`` and ``MY_ORDERS_2`` as ``my``, ``orders``, ``2``."""
-    return (word.lower() for word in _WORD.findall(name))

@@ -1,15 +1,6 @@
 """What an operator may write about a GraphQL service. The configuration reference is made from this."""
 
-import re
 from dataclasses import dataclass, field
-from ipaddress import ip_network
-from urllib.parse import urlsplit
-
-from actas.core.errors import ConfigurationError
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
-_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,51 +82,3 @@ class GraphqlSettings:
     networks: list[str] = field(default_factory=list[str])
     """Networks besides the public internet in which the service may be, `10.2.0.0/16`. The loopback needs none where
     `url` names it."""
-
-
-def check(settings: GraphqlSettings) -> None:
-    """See whether ``settings`` make sense.
-
-    Raises:
-        ConfigurationError: with every problem, each with its path.
-    """
-    problems = [*_address(settings.url), *_networks(settings.networks), *_bounds(settings.limits)]
-    if settings.operations is None and not settings.free_documents:
-        problems.append("operations: missing, and free_documents is not set: there would be no tools")
-    if settings.operations is not None and settings.schema_file is None:
-        problems.append("schema_file: missing; tools from operations are made before the service is asked")
-    permissions = settings.permissions
-    if not permissions.read or not permissions.write or permissions.read == permissions.write:
-        problems.append("permissions: read and write each need one of their own")
-    if not all(_NAME.fullmatch(name) for name in settings.size_arguments):
-        problems.append("size_arguments: one of them is no GraphQL name")
-    if problems:
-        raise ConfigurationError(problems)
-
-
-def _address(url: str) -> list[str]:
-    try:
-        parts = urlsplit(url)
-        good = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
-    except ValueError:
-        return ["url: its host or port is none"]
-    if parts.scheme not in ("https", "http") or not good:
-        return ["url: must begin with https:// and name a host, in ASCII"]
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        return ["url: https is needed; plain http only to the loopback"]
-    if parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
-        return ["url: has no place for credentials, a fragment, or anything but plain ASCII"]
-    return []
-
-
-def _networks(networks: list[str]) -> list[str]:
-    try:
-        for network in networks:
-            ip_network(network)
-    except ValueError:
-        return ["networks: write networks like 10.2.0.0/16"]
-    return []
-
-
-def _bounds(limits: LimitSettings) -> list[str]:
-    return [f"limits.{name}: must be more than 0" for name, value in vars(limits).items() if not value > 0]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from graphql import GraphQLSchema, get_introspection_query
 
@@ -17,9 +16,8 @@ from actas.core.errors import (
 from actas.core.models import Credential
 from actas.delegation.graphql import schemas
 from actas.delegation.graphql.failures import AnswerTooLarge, BadAnswer, ServiceBusy, ServiceRefused, failed
-from actas.delegation.graphql.settings import LOOPBACK, GraphqlSettings
+from actas.delegation.graphql.settings import GraphqlSettings
 from actas.http import (
-    AddressGuard,
     AddressRefused,
     HttpClient,
     HttpError,
@@ -29,6 +27,7 @@ from actas.http import (
     InsecureUrl,
     ResponseTooLarge,
     UnexpectedResponse,
+    client_to,
     present,
 )
 
@@ -139,8 +138,9 @@ class Upstream:
         await self._probe.aclose()
 
     def _to_service(self, seconds: float, size: int, connections: int) -> HttpClient:
-        guard = AddressGuard(self._settings.networks, loopback=urlsplit(self._url).hostname in LOOPBACK)
-        return HttpClient(
+        return client_to(
+            self._url,
+            self._settings.networks,
             HttpSettings(
                 connect_timeout=min(3.0, seconds),
                 total_timeout=seconds,
@@ -148,7 +148,6 @@ class Upstream:
                 max_connections=connections,
                 ca_file=self._settings.ca_file,
             ),
-            guard=guard,
         )
 
 

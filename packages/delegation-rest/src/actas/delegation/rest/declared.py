@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import get_args
 
 from actas.core.errors import ConfigurationError
@@ -25,6 +24,7 @@ from actas.delegation.rest.paths import AllowList, Template
 from actas.delegation.rest.query import never_a_parameter
 from actas.delegation.rest.settings import Method, OperationSettings, RestSettings
 from actas.delegation.rest.upstream import base_of
+from actas.http import network_problems
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -164,12 +164,9 @@ def _plain_problems(settings: RestSettings) -> Iterator[str]:
     try:
         base_of(settings.base_url)
     except ValueError as error:
-        yield str(error)
-    for network in settings.networks:
-        try:
-            ip_network(network)
-        except ValueError:
-            yield f"networks: {network!r} is no network such as 10.2.0.0/16"
+        yield f"base_url: {error}"
+    for problem in network_problems(settings.networks):
+        yield f"networks: {problem}"
     for name, value in vars(settings.limits).items():
         if not value > 0:
             yield f"limits.{name}: must be more than 0"

@@ -11,10 +11,9 @@ from actas.delegation.rest.failures import AnswerTooLarge, UnexpectedAnswer
 from actas.delegation.rest.headers import HeaderRules
 from actas.delegation.rest.operations import Operation, Target
 from actas.delegation.rest.pages import next_query
-from actas.delegation.rest.principals import principal
 from actas.delegation.rest.settings import PageSettings, RestSettings
 from actas.delegation.rest.upstream import Upstream
-from actas.http import HttpResponse
+from actas.http import HttpResponse, subject
 
 
 class RestDelegation:
@@ -42,7 +41,7 @@ class RestDelegation:
 
     def principal(self, session: Session) -> str:
         """The session's subject: the exchange proved that the token is about it."""
-        return principal(session)
+        return subject(session)
 
     async def health_check(self) -> Health:
         """Ask the service for its health without any token; 4 s at most."""
@@ -62,7 +61,7 @@ class RestDelegation:
             CredentialRejected: the service did not take the token, and did nothing.
             DelegationError: as :mod:`.failures` has it.
         """
-        who = principal(call.session)
+        who = self.principal(call.session)
         operation = self._operations.get(call.action.name)
         if operation is None:
             raise UnknownAction

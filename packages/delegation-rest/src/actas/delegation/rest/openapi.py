@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import cast
 
+from actas.core import naming
 from actas.core.models import Action, Effect
 from actas.delegation.rest.answers import is_json
 from actas.delegation.rest.document import Document, items, table, words
@@ -24,9 +25,7 @@ _MOST = 500
 """Operations; nobody finds one among more."""
 _LARGEST, _LARGEST_TOGETHER = 100_000, 5_000_000
 """Characters of one operation's parameters, and of all that are taken: each model reads those that it sees."""
-_LONGEST_NAME = 63
 _LONGEST_DESCRIPTION = 1000
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _ANYTHING: Mapping[str, object] = {}
 """A schema that everything fits."""
 _IGNORED_HEADERS = frozenset({"accept", "authorization", "content-type"})
@@ -234,10 +233,10 @@ def _found(document: Document) -> Iterator[Found]:
 def name_of(identifier: str, method: str, path: str) -> str:
     """``getCustomerById`` becomes ``get-customer-by-id``; without an identifier, method and path say it."""
     plain = re.sub(r"\{([^{}]*)\}", r" by \1 ", path)
-    parts = [word.lower() for word in _WORD.findall(identifier or f"{method} {plain}")]
+    parts = naming.words(identifier or f"{method} {plain}")
     if not parts or not parts[0][0].isalpha() or "-".join(parts) in RESERVED:
         parts.insert(0, method)
-    return "-".join(parts)[:_LONGEST_NAME].rstrip("-")
+    return naming.hyphenated(parts)
 
 
 def _parameters(document: Document, found: Found) -> list[Mapping[str, object]]:

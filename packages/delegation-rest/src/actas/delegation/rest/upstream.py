@@ -1,11 +1,8 @@
 """The service: one client, one origin, a time for everything, and again only what may be repeated."""
 
 import asyncio
-import random
-import re
 import time
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from actas.core.errors import DelegationTimeout
 from actas.core.models import Credential
@@ -14,25 +11,22 @@ from actas.delegation.rest.operations import Target
 from actas.delegation.rest.paths import Template
 from actas.delegation.rest.settings import RestSettings
 from actas.http import (
-    AddressGuard,
+    BUSY,
     AddressRefused,
-    HttpClient,
     HttpError,
     HttpResponse,
     HttpSettings,
     InsecureUrl,
     ResponseTooLarge,
     UnexpectedResponse,
+    client_to,
+    pause_after,
     present,
+    service_url,
 )
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
-_BUSY = frozenset({429, 502, 503, 504})
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
-_PAUSE = 0.1
-"""Seconds before the second attempt, twice that before the third, each give or take half."""
 _LONGEST_PAUSE = 5.0
 """Seconds for which we wait where the service asks us to (Retry-After)."""
 _PROBE_SECONDS = 4.0
@@ -43,7 +37,7 @@ class Upstream:
 
     Raises:
         ConfigurationError: the CA file cannot be read.
-        ValueError: the base URL is none, or a network is none; says which.
+        ValueError: the base URL is none, or a network is none.
     """
 
     def __init__(self, settings: RestSettings) -> None:
@@ -51,8 +45,9 @@ class Upstream:
         limits = settings.limits
         self._seconds = limits.seconds
         self._attempts = limits.attempts
-        guard = AddressGuard(settings.networks, loopback=urlsplit(self.base).hostname in _LOOPBACK)
-        self._http = HttpClient(
+        self._http = client_to(
+            self.base,
+            settings.networks,
             HttpSettings(
                 connect_timeout=limits.connect_seconds,
                 total_timeout=limits.seconds,
@@ -60,7 +55,6 @@ class Upstream:
                 max_connections=limits.connections,
                 ca_file=settings.ca_file,
             ),
-            guard=guard,
         )
 
     def url(self, target: Target) -> str:
@@ -89,7 +83,7 @@ class Upstream:
         attempt = 0
         while True:
             attempt += 1
-            pause = _PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter
+            pause = pause_after(attempt)
             try:
                 response = await self._once(target, headers, credential, deadline)
             except HttpError as error:
@@ -98,8 +92,8 @@ class Upstream:
             else:
                 if response.status // 100 == 2:
                     return response
-                wanted = _wanted_pause(response, pause)
-                if response.status not in _BUSY or attempt == attempts or not _time_for(wanted, deadline):
+                wanted = pause if response.retry_after is None else response.retry_after
+                if response.status not in BUSY or attempt == attempts or not _time_for(wanted, deadline):
                     raise from_status(response.status, request_id)
                 pause = wanted
             await asyncio.sleep(pause)
@@ -142,29 +136,16 @@ class Upstream:
 
 def base_of(url: str) -> str:
     """``url`` without a slash at its end. Raises ValueError where it is no base for requests."""
-    try:
-        parts = urlsplit(url)
-        good = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
-    except ValueError:
-        raise ValueError("base_url: its host or port is none") from None
-    if parts.scheme not in ("https", "http") or not good:
-        raise ValueError("base_url: must begin with https:// and name a host, in ASCII")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("base_url: https is needed; plain http only to the loopback")
-    if parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
-        raise ValueError("base_url: has no place for credentials, a query or a fragment")
+    parts = service_url(url)
+    if "?" in url:
+        raise ValueError("has no place for a query")
     path = parts.path.rstrip("/")
     try:
         if path and Template(path).names:
             raise ValueError("it has no parameters")
     except ValueError as error:
-        raise ValueError(f"base_url: its path is not one: {error}") from None
+        raise ValueError(f"its path is not one: {error}") from None
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-def _wanted_pause(response: HttpResponse, otherwise: float) -> float:
-    said = response.headers.get("retry-after", "")
-    return float(said) if said.isdecimal() and len(said) < 6 else otherwise
 
 
 def _time_for(pause: float, deadline: float) -> bool:

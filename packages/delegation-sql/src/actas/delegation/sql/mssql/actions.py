@@ -6,8 +6,6 @@ from actas.core.models import Action, Effect
 from actas.delegation.sql.actions import ListTables
 from actas.delegation.sql.mssql.settings import MssqlSettings
 
-__all__ = ["ListTables", "Procedure", "Scalar", "TableDetails", "TsqlQuery", "actions"]
-
 Scalar = str | int | float | bool | None
 
 

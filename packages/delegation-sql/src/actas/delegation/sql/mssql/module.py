@@ -15,10 +15,11 @@ from actas.core.errors import (
     UnknownAction,
 )
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Receipt, Session
+from actas.delegation.sql.actions import ListTables
 from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.mssql import catalog
-from actas.delegation.sql.mssql.actions import ListTables, Procedure, Scalar, TableDetails, TsqlQuery, actions
+from actas.delegation.sql.mssql.actions import Procedure, Scalar, TableDetails, TsqlQuery, actions
 from actas.delegation.sql.mssql.batch import batch, bind, call_of
 from actas.delegation.sql.mssql.connections import Connections
 from actas.delegation.sql.mssql.driver import Answer, Connection, Driver

@@ -55,7 +55,8 @@ class MssqlSettings:
     """Which of the session's names is the user's, as `USER_NAME()` (or, with `login`, `SUSER_SNAME()`) gives it."""
     denied_principals: list[str] = field(default_factory=list[str])
     """Names that no user may become, besides `dbo`, `sa`, `guest`, `sys`, `INFORMATION_SCHEMA`, `public`, whatever
-    begins with `##` or `NT `, and the service's."""
+    begins with `db_`, and the service's. A name with `#` or a blank in it is nobody's, and so the server's own are not
+    either."""
     allowed_functions: list[str] = field(default_factory=list[str])
     """Functions that statements may call besides T-SQL's own harmless ones, as `schema.name`."""
     procedures: list[str] = field(default_factory=list[str])

@@ -3,7 +3,7 @@
 import re
 
 from actas.core import AuthenticationError
-from actas.mcp.asgi import Headers
+from actas.oauth.asgi import Headers
 from actas.oauth.reasons import Reason
 
 _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actas.core import AuthenticationError
-from actas.mcp.credentials import credentials, proofs, token68
+from actas.oauth.credentials import credentials, proofs, token68
 
 
 def given_by(*values: bytes) -> tuple[bytes, bool] | None:
