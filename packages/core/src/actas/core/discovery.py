@@ -23,7 +23,7 @@ from actas.core.protocols import AuditSinkKind, AuthorizerKind, ModuleKind, Secr
 _Item = TypeVar("_Item")
 _Kind = TypeVar("_Kind", ModuleKind, AuditSinkKind, AuthorizerKind)
 
-OURS = ("cedar", "graphql", "rest", "sql")
+OURS = ("cedar", "filesystem", "graphql", "grpc", "kerberos", "ldap", "rest", "sql")
 """The plug-ins of this project: each is an extra of ``actas`` by the same name."""
 
 

@@ -1,0 +1,1 @@
+"""The entry point: says that there is a kind ``filesystem``."""

@@ -1,0 +1,1 @@
+"""gRPC services as the user, each method a tool."""

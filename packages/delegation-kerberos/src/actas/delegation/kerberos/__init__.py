@@ -1,0 +1,1 @@
+"""Kerberos services as the user, by constrained delegation (S4U)."""
