@@ -66,10 +66,12 @@ from actas.core.protocols import (
     DelegationModule,
     ModuleKind,
     SecretProvider,
+    TicketGranter,
 )
 from actas.core.registry import DelegationRegistry
 from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
 from actas.core.secret import Secret
+from actas.core.tickets import Ticket, Tickets
 
 __all__ = [
     "UNASSIGNED",
@@ -138,6 +140,9 @@ __all__ = [
     "Session",
     "SessionExpired",
     "SessionRejected",
+    "Ticket",
+    "TicketGranter",
+    "Tickets",
     "TooManyRequests",
     "UnknownAction",
     "hookimpl",

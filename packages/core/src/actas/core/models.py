@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Protocol, Self
 
 from actas.core.secret import Secret
+from actas.core.tickets import Tickets
 
 UNASSIGNED = "unassigned"
 """The role of a session whose roles could not be read or mapped, or may not be used by who acts. It gives nothing."""
@@ -230,6 +231,8 @@ class DelegationCall:
     request_id: str
     credential: Credential | None = None
     """The token for this module's downstream, where its configuration asks for one. The caller's own is never it."""
+    tickets: Tickets | None = None
+    """Where the user's own Kerberos tickets come from, where its configuration says ``tickets_from``."""
 
     def remaining(self, now: float) -> float:
         """Seconds left at ``now``, never below zero."""
@@ -244,7 +247,12 @@ class DelegationCall:
             deadline=self.deadline,
             request_id=self.request_id,
             credential=credential,
+            tickets=self.tickets,
         )
+
+    def presenting(self, tickets: Tickets) -> "DelegationCall":
+        """The same call with ``tickets``."""
+        return replace(self, tickets=tickets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from actas.core.errors import (
     PrincipalUnavailable,
     places,
 )
+from actas.core.lending import Lent
 from actas.core.models import (
     Action,
     AuditEvent,
@@ -42,7 +43,7 @@ from actas.core.models import (
     Receipt,
     Session,
 )
-from actas.core.protocols import CredentialSource, Validator
+from actas.core.protocols import CredentialSource, TicketGranter, Validator
 from actas.core.registry import DelegationRegistry
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class _Road:
     principal: Callable[[Session], str]
     step: _Step
     credentials: CredentialSource | None = None
+    granter: TicketGranter | None = None
 
 
 @dataclass(slots=True)
@@ -134,8 +136,8 @@ class Pipeline:
         except ActasError as error:
             await self.audit.record(_event(session, action, source, tool, error=error))
             raise
-        credentials = self.registry.credentials(module)
-        road = _Road(source, module, tool, target.principal, target.delegate, credentials)
+        credentials, granter = self.registry.credentials(module), self.registry.granter(module)
+        road = _Road(source, module, tool, target.principal, target.delegate, credentials, granter)
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
@@ -262,6 +264,8 @@ class Pipeline:
 
 async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
     """The step, with a credential where the module's configuration asks for one, or not at all."""
+    if road.granter is not None:
+        return await _with_tickets(road.granter, road.step, call)
     source = road.credentials
     if source is None:
         return await road.step(call)
@@ -275,6 +279,18 @@ async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
         if another.token == credential.token:
             raise
     return await road.step(call.holding(another))
+
+
+async def _with_tickets(granter: TicketGranter, step: _Step, call: DelegationCall) -> DelegationResult:
+    """The step, with the user's tickets within its reach."""
+    lent = Lent(granter, call.session, call.deadline)
+    try:
+        return await step(call.presenting(lent))
+    except CredentialRejected:
+        # The target's key may have been changed since. As with a token: what was not let in has begun nothing.
+        if not await lent.discard():
+            raise
+    return await step(call.presenting(lent))
 
 
 def _bare(error: ActasError) -> ActasError:
