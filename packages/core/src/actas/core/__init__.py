@@ -36,12 +36,12 @@ from actas.core.errors import (
     TooManyRequests,
     UnknownAction,
 )
+from actas.core.events import AuditEvent, Outcome
 from actas.core.hookspecs import hookimpl
 from actas.core.models import (
     UNASSIGNED,
     Action,
     Actor,
-    AuditEvent,
     Credential,
     Decision,
     DelegationCall,
@@ -50,7 +50,6 @@ from actas.core.models import (
     Health,
     JsonSchema,
     NoParameters,
-    Outcome,
     Question,
     Receipt,
     Session,

@@ -35,17 +35,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from actas.core.models import (
-    Action,
-    AuditEvent,
-    Credential,
-    Decision,
-    DelegationCall,
-    DelegationResult,
-    Health,
-    Question,
-    Session,
-)
+from actas.core.events import AuditEvent
+from actas.core.models import Action, Credential, Decision, DelegationCall, DelegationResult, Health, Question, Session
 from actas.core.secret import Secret
 from actas.core.tickets import Ticket
 
