@@ -99,11 +99,14 @@ class DeclarationRules:
         expect(bool(fitting), f"{kit.plugin} offers kinds with other settings than the kit's")
         for kind in fitting:
             expect(_NAME.fullmatch(kind.name) is not None, f"{kind.name!r}: write kinds like 'table-store'")
-            if kit.credentials is not None:
-                never = kind.credential is CredentialUse.NEVER
-                expect(not never, f"{kind.name} is tried with credentials, but says that it never uses one")
-            elif kind.credential is CredentialUse.REQUIRED:
-                raise AssertionError(f"{kind.name} says that it needs a credential, and the kit has none")
+            for what, use, given in (
+                ("credential", kind.credential, kit.credentials is not None),
+                ("ticket", kind.tickets, kit.granter is not None),
+            ):
+                lie = use is CredentialUse.NEVER and given
+                expect(not lie, f"{kind.name} says that it never uses a {what}, and is tried with some")
+                lack = use is CredentialUse.REQUIRED and not given
+                expect(not lack, f"{kind.name} says that it needs a {what}, and the kit has none")
 
     def test_importing_the_plugin_imports_no_driver_and_nothing_of_the_server(self, kit: ModuleKit) -> None:
         if kit.plugin is None:
