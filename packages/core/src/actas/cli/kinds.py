@@ -78,6 +78,44 @@ _EXCHANGED = (
     "is required. The caller's own token is never sent there."
 )
 
+_EXCHANGE = """
+[delegation.modules.example-plugin.token_exchange]
+idp = "acme"
+client = { id = "gateway", secret = { "$secret" = "GATEWAY_SECRET" } }
+audience = ["https://notes.example"]"""
+
 KINDS: Mapping[KindName, Kind] = {
+    KindName.REST: Kind(
+        about="A REST service",
+        identity=_EXCHANGED,
+        readme=f'url = "https://notes.example.com"\n{_EXCHANGE}',
+        exchanging=True,
+        extras="http",
+        fixtures=("kit", "service", "table"),
+    ),
+    KindName.GRAPHQL: Kind(
+        about="A GraphQL service",
+        identity=_EXCHANGED,
+        readme=f'url = "https://notes.example.com/graphql"\n{_EXCHANGE}',
+        exchanging=True,
+        extras="http",
+        tests=("graphql-core>=3.2",),
+        fixtures=("kit", "service", "table"),
+    ),
+    KindName.SQL: Kind(
+        about="A database",
+        identity=f"{_NAMED} PostgreSQL is told who may log in as whom by two lines, for the account of the server:"
+        "\n\n```\n# pg_hba.conf\nlocal   notes   +app_users   peer   map=actas\n"
+        "# pg_ident.conf\nactas   the_servers_account   +app_users\n```",
+        readme='database = "notes"',
+        needs=("psycopg[binary]>=3.2",),
+        fixtures=("kit", "postgres", "table"),
+    ),
+    KindName.FILESYSTEM: Kind(
+        about="Files",
+        identity=f"{_NAMED} It is the name of the caller's folder below `root`.",
+        readme='root = "/srv/notes"',
+        fixtures=("kit", "root", "table"),
+    ),
     KindName.CUSTOM: Kind(about="Notes", identity=_NAMED, readme="longest = 500"),
 }

@@ -91,7 +91,7 @@ def rendered(name: str, kind: Kind, kind_name: str) -> Mapping[str, str]:
     }
     texts: dict[str, str] = {}
     root = files("actas.cli") / _TEMPLATES
-    for folder in ("common", *(("exchanging",) if kind.exchanging else ()), kind_name):
+    for folder in ("common", "exchanging" if kind.exchanging else "named", kind_name):
         for path, text in _files_in(root / folder, ()):
             filled = _replaced(text, {f"@{key}@": value for key, value in kind.fragments(_compatible()).items()})
             texts[_replaced(path, spellings)] = _replaced(filled, spellings)
