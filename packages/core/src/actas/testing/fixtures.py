@@ -21,6 +21,8 @@ from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
 from actas.testing.redis import RedisServer
+from actas.testing.slapd import Slapd, person, service
+from actas.testing.slapd_lines import AUTHZ_TO
 
 
 @contextmanager
@@ -59,6 +61,14 @@ def redis_server() -> Generator[RedisServer]:
 def secured_redis_server() -> Generator[RedisServer]:
     """A Redis server that is reached by TLS, with a password."""
     with RedisServer(secured=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def slapd() -> Generator[Slapd]:
+    """An OpenLDAP directory with alice and bob, and ``cn=gateway``, which may act as them; for the whole session."""
+    people = "".join(person(uid, f"mobile: of-{uid}", f"homePhone: secret-{uid}") for uid in ("alice", "bob"))
+    with Slapd(people + service("gateway", authz_to=AUTHZ_TO)) as server:
         yield server
 
 
