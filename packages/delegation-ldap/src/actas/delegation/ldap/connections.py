@@ -24,7 +24,6 @@ class _Job(Generic[T]):
         self._lock = threading.Lock()
         self._stopped = False
         self.link = link
-        self.reused = link is not None
 
     def run(self) -> T:
         link = self.link or self._open()
@@ -61,8 +60,8 @@ class Connections:
 
     async def run(
         self, owner: str, open_link: Callable[[], Link], work: Callable[[Link], T], deadline: float, *, fresh: bool
-    ) -> tuple[T, bool]:
-        """What ``work`` gives on a link of ``owner``'s, and whether the link had been used before.
+    ) -> T:
+        """What ``work`` gives on a link of ``owner``'s.
 
         Where the caller no longer waits, the link is broken off and its thread ends.
 
@@ -89,7 +88,7 @@ class Connections:
         running.add_done_callback(lambda done: self._done(owner, job, done))
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await asyncio.shield(running), job.reused
+                return await asyncio.shield(running)
         except TimeoutError:
             job.stop()
             raise DelegationTimeout(detail="the deadline passed") from None

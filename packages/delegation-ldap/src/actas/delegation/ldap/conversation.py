@@ -6,7 +6,7 @@ from typing import Protocol
 
 from actas.core.errors import IdentityMismatch
 from actas.delegation.ldap import messages
-from actas.delegation.ldap.failures import SUCCESS, UnexpectedAnswer, not_proven
+from actas.delegation.ldap.failures import SUCCESS, ConnectionLost, NothingDone, UnexpectedAnswer, not_proven
 from actas.delegation.ldap.filters import EVERYTHING
 from actas.delegation.ldap.link import Link, Request
 from actas.delegation.ldap.messages import Answer
@@ -82,8 +82,11 @@ class Conversation:
         return answer
 
     def tell(self, operation: bytes) -> Answer:
-        """Change something: only when the proof has come. Raises as :meth:`ask`."""
-        self.prove()
+        """Change something: only when the proof has come. Raises as :meth:`ask`, and NothingDone."""
+        try:
+            self.prove()
+        except ConnectionLost as error:
+            raise NothingDone(detail=error.detail) from None
         (answer,) = self.link.ask([Request(operation, self.controls)], self.deadline, self.most_bytes)
         return answer
 

@@ -43,7 +43,7 @@ def compare(talk: Conversation, name: Name, attribute: str, value: str) -> bool:
     return answer.end.code == COMPARE_TRUE
 
 
-def modify(talk: Conversation, name: Name, changes: Sequence[Change]) -> None:
+def modify(talk: Conversation, name: Name, changes: Sequence[Change]) -> dict[str, object]:
     """Make all of ``changes``, or none."""
     if not changes or sum(1 + len(change.values) for change in changes) > _MOST_VALUES:
         raise InvalidParameters(f"changes: must be at least one, with at most {_MOST_VALUES} values.")
@@ -56,9 +56,10 @@ def modify(talk: Conversation, name: Name, changes: Sequence[Change]) -> None:
     answer = talk.tell(messages.modify(str(name), made))
     if answer.end.code != SUCCESS:
         raise refused(answer.end, "The change")
+    return {"changed": True}
 
 
-def change_password(talk: Conversation, old: str, new: str) -> None:
+def change_password(talk: Conversation, old: str, new: str) -> dict[str, object]:
     """Change the password of whoever the directory sees."""
     for value in (old, new):
         if not value or len(octets(value, "old and new")) > _LONGEST_PASSWORD:
@@ -66,6 +67,7 @@ def change_password(talk: Conversation, old: str, new: str) -> None:
     answer = talk.tell(messages.change_password(old, new))
     if answer.end.code != SUCCESS:
         raise refused(answer.end, "The new password")
+    return {"changed": True}
 
 
 def octets(value: str, where: str) -> bytes:

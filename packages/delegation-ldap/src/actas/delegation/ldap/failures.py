@@ -48,9 +48,11 @@ class ConnectionLost(DownstreamUnavailable):
     """A connection broke while something was under way."""
 
     code = "ldap_connection_lost"
-    default_message = (
-        "The connection to the directory broke. A change may have been made or not: read before repeating."
-    )
+    default_message = "The connection to the directory broke. If this was a change, read before you repeat it."
+
+
+class NothingDone(ConnectionLost):
+    """It broke before anything was asked that would change something."""
 
 
 class UnexpectedAnswer(DelegationError):

@@ -12,9 +12,10 @@ _DEEPEST = 12
 _MOST_PARTS = 200
 _LONGEST = 64 * 1024
 """Characters of a filter's text; bytes of a value."""
-_HOW = {"equals": "=", "at_least": ">=", "at_most": "<=", "sounds_like": "~="}
 
 How: TypeAlias = Literal["=", ">=", "<=", "~="]
+_SIGNS: tuple[How, ...] = (">=", "<=", "~=", "=")
+_HOW: dict[str, How] = {"equals": "=", "at_least": ">=", "at_most": "<=", "sounds_like": "~="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class _Reader(_Counting):
             return self._extensible(attribute)
         if attribute is None or not is_attribute(attribute):
             raise self._wrong()
-        for how in (">=", "<=", "~=", "="):
+        for how in _SIGNS:
             if self._text.startswith(how, self._at):
                 self._at += len(how)
                 pieces = self._pieces()
@@ -185,7 +186,7 @@ class _Reader(_Counting):
         else:
             raise self._wrong()
         if len(pieces) == 1:
-            return Match(attribute, cast("How", how), pieces[0])
+            return Match(attribute, how, pieces[0])
         if how != "=":
             raise self._wrong()
         return _substrings(attribute, pieces)
@@ -244,7 +245,7 @@ class _Structure(_Counting):
         if not isinstance(given, Mapping):
             raise self._wrong()
         says = cast("Mapping[str, object]", given)
-        match dict(says):
+        match dict[str, object](says):
             case {"and": list(parts), **rest} if parts and not rest:
                 return Group(True, tuple(self.filter(each, depth + 1) for each in cast("list[object]", parts)))
             case {"or": list(parts), **rest} if parts and not rest:
@@ -252,7 +253,7 @@ class _Structure(_Counting):
             case {"not": part, **rest} if not rest:
                 return Not(self.filter(part, depth + 1))
             case {"attribute": str(attribute), **rest} if is_attribute(attribute):
-                return self._item(attribute, cast("dict[str, object]", rest))
+                return self._item(attribute, rest)
             case _:
                 raise self._wrong()
 
@@ -263,7 +264,7 @@ class _Structure(_Counting):
             case {"rule": str(rule), "matches": str(value), **rest} if not rest and is_attribute(rule):
                 return Extensible(attribute, rule, False, _bytes(value))
             case _ if len(says) == 1 and (how := next(iter(says))) in _HOW:
-                return Match(attribute, cast("How", _HOW[how]), self._value(says[how]))
+                return Match(attribute, _HOW[how], self._value(says[how]))
             case _ if says and says.keys() <= {"begins_with", "contains", "ends_with"}:
                 values = {key: self._value(value) for key, value in says.items()}
                 if not all(values.values()):

@@ -1,4 +1,4 @@
-"""ldap3, held to what is needed of it: a connection that is verified and let in as somebody. It has no types.
+"""ldap3, held to what is needed of it: a connection that is verified and let in as somebody.
 
 What goes over the connection afterwards is :mod:`.link`'s.
 """
@@ -52,7 +52,7 @@ class Gssapi:
 Way = Simple | External | Gssapi
 
 
-class _Verifying(ldap3.Tls):  # type: ignore[misc]  # ldap3 has no types
+class _Verifying(ldap3.Tls):
     """TLS by the standard library's own rules: ldap3's compares the host's name with code of its own."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -145,7 +145,7 @@ def reach(server: Server, context: ssl.SSLContext, seconds: float) -> None:
         _close(connection)
 
 
-def _login(server: Server, way: Way) -> dict[str, object]:
+def _login(server: Server, way: Way) -> dict[str, Any]:  # Any: what ldap3 takes
     match way:
         case Simple():
             return {"user": way.dn, "password": way.password.reveal(), "authentication": ldap3.SIMPLE}

@@ -6,7 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from actas.core.errors import ConfigurationError, DownstreamUnavailable, InvalidParameters, UnknownAction
+from actas.core.errors import (
+    ConfigurationError,
+    DelegationError,
+    DownstreamUnavailable,
+    InvalidParameters,
+    UnknownAction,
+)
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Receipt, Session
 from actas.core.shares import Shares
 from actas.delegation.ldap import entries, library, memberships, messages
@@ -16,7 +22,7 @@ from actas.delegation.ldap.checks import servers
 from actas.delegation.ldap.connections import Connections
 from actas.delegation.ldap.conversation import PROOFS, Conversation
 from actas.delegation.ldap.cursors import Cursors
-from actas.delegation.ldap.failures import ConnectionLost, ServerAway
+from actas.delegation.ldap.failures import ConnectionLost, NothingDone, ServerAway
 from actas.delegation.ldap.filters import parsed as parsed_filter
 from actas.delegation.ldap.filters import structured
 from actas.delegation.ldap.identities import Entrance, Identities
@@ -72,15 +78,16 @@ class LdapDelegation:
             ConfigurationError: it does not, with the exact words to write there.
             DownstreamUnavailable: no server answers, can be verified and lets the gateway in.
         """
+        last: DelegationError = ServerAway(detail="there is no server")
         for server in self._choice.in_order():
             try:
                 await asyncio.to_thread(self._prove, server)
-            except DownstreamUnavailable as error:
+            except DelegationError as error:
                 last = error
             else:
                 self._choice.was_good(server)
                 return
-        raise last
+        raise ServerAway(detail=f"{last.code}: {last.detail}")
 
     def _prove(self, server: Server) -> None:
         if self._settings.identity == "kerberos":  # whose tickets there are is known when somebody calls
@@ -149,7 +156,7 @@ class LdapDelegation:
                     break
                 except ConnectionLost as error:
                     last = error
-                    if not reads:
+                    if not reads and not isinstance(error, NothingDone):
                         raise
                 else:
                     self._choice.was_good(server)
@@ -178,9 +185,9 @@ class LdapDelegation:
             case Modify():
                 allowed.writable([change.attribute for change in given.changes])
                 name = self._entry(given.entry, principal)
-                return lambda talk: _done(entries.modify(talk, name, given.changes))
+                return lambda talk: entries.modify(talk, name, given.changes)
             case ChangeOwn():
-                return lambda talk: _done(entries.change_password(talk, given.old, given.new))
+                return lambda talk: entries.change_password(talk, given.old, given.new)
             case _:
                 raise UnknownAction
 
@@ -239,7 +246,3 @@ async def _listens(server: Server) -> bool:
 def _seen(talk: Conversation) -> dict[str, object]:
     talk.prove()
     return {"seen_as": talk.principal}
-
-
-def _done(nothing: None) -> dict[str, object]:
-    return {"done": True}

@@ -1,5 +1,6 @@
 """The entry point: says that there is a kind ``ldap``. ldap3 is imported when the first module is made."""
 
+import importlib.util
 from collections.abc import Iterable
 
 from actas.core.errors import ConfigurationError
@@ -22,11 +23,6 @@ def create(name: str, settings: LdapSettings) -> DelegationModule:
     """
     from actas.delegation.ldap.module import LdapDelegation
 
-    if settings.identity == "kerberos":
-        try:
-            import gssapi  # noqa: F401  # pyright: ignore[reportUnusedImport] -- ldap3 imports it when somebody calls
-        except ImportError:
-            raise ConfigurationError(
-                'identity: kerberos needs: pip install "actas-delegation-ldap[kerberos]"'
-            ) from None
+    if settings.identity == "kerberos" and importlib.util.find_spec("gssapi") is None:
+        raise ConfigurationError('identity: kerberos needs: pip install "actas-delegation-ldap[kerberos]"')
     return LdapDelegation(settings)
