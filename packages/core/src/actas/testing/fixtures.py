@@ -17,6 +17,8 @@ from contextlib import contextmanager
 import pytest
 
 from actas.testing.idp import IdentityProvider
+from actas.testing.kdc import KerberosRealm
+from actas.testing.kdc_databases import LdapDatabase
 from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
@@ -89,3 +91,18 @@ def oidc_provider() -> Generator[OidcProvider]:
         yield provider
     finally:
         provider.stop()
+
+
+@pytest.fixture(scope="session")
+def kerberos_realm() -> Generator[KerberosRealm]:
+    """A KDC for the whole session, with both ways of delegation. This process belongs to its realm meanwhile."""
+    with KerberosRealm() as realm, realm.in_use():
+        yield realm
+
+
+@pytest.fixture(scope="session")
+def kerberos_realm_in_ldap() -> Generator[KerberosRealm]:
+    """A KDC with its principals in OpenLDAP, as MIT sites have it. ``with realm.in_use():`` is for each test to say."""
+    name = "LDAP.EXAMPLE.COM"
+    with Slapd(kerberos_schema=True) as slapd, KerberosRealm(name, database=LdapDatabase(slapd, name)) as realm:
+        yield realm
