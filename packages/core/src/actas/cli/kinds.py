@@ -102,6 +102,15 @@ KINDS: Mapping[KindName, Kind] = {
         tests=("graphql-core>=3.2",),
         fixtures=("kit", "service", "table"),
     ),
+    KindName.GRPC: Kind(
+        about="A gRPC service",
+        identity=_EXCHANGED,
+        readme=f'host = "notes.example.com"\n{_EXCHANGE}',
+        exchanging=True,
+        needs=("grpcio>=1.76", "protobuf>=6.30"),
+        types=("types-grpcio", "types-protobuf"),
+        fixtures=("kit", "service", "table"),
+    ),
     KindName.SQL: Kind(
         about="A database",
         identity=f"{_NAMED} PostgreSQL is told who may log in as whom by two lines, for the account of the server:"
