@@ -74,10 +74,11 @@ def name_problem(name: str) -> str | None:
 
 def _taken(name: str, package: str) -> str | None:
     """By whom of those who are installed; an earlier one of the author's own is no hindrance."""
-    owners = {owner for owner in packages_distributions().get(package, []) if owner != name}
     claim = installed().get(name)
-    if claim is not None:
-        owners |= {each.distribution for each in (claim, *claim.rivals)} - {name}
+    claimants = set() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
+    owners = claimants | set(packages_distributions().get(package, []))
+    if name in claimants:
+        owners.discard(name)
     return f"{', '.join(sorted(owners))} is installed and has this name" if owners else None
 
 
