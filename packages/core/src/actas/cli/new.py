@@ -1,6 +1,6 @@
 """``actas new``: a plug-in's whole distribution, from the templates beside this file.
 
-A template is written as the plug-in ``example-plugin`` would be; its three spellings are replaced by the author's name.
+A template is written as the plug-in ``example-plugin`` would be; its two spellings are replaced by the author's name.
 """
 
 import keyword
@@ -84,12 +84,7 @@ def _taken(name: str, package: str) -> str | None:
 
 def rendered(name: str, kind: Kind, kind_name: str) -> Mapping[str, str]:
     """The text of each file of the distribution, by its path."""
-    words = name.split("-")
-    spellings = {
-        "example-plugin": name,
-        "example_plugin": "_".join(words),
-        "ExamplePlugin": "".join(word.capitalize() for word in words),
-    }
+    spellings = {"example-plugin": name, "example_plugin": name.replace("-", "_")}
     texts: dict[str, str] = {}
     root = files("actas.cli") / _TEMPLATES
     for folder in ("common", "exchanging" if kind.exchanging else "named", kind_name):
