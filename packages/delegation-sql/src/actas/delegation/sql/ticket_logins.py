@@ -30,6 +30,15 @@ class TicketConnection(AsyncConnection):
     """Whose."""
 
 
+class TicketLoginFailed(OperationalError):
+    """The server does not let us in."""
+
+    def __init__(self, pgconn: PGconn, why: str) -> None:
+        super().__init__(why)
+        self.took_ticket = pgconn.used_gssapi
+        """It saw whose the ticket is."""
+
+
 class TicketLogins:
     """Logs in, at most ``threads`` at once.
 
@@ -48,8 +57,7 @@ class TicketLogins:
         """Log in with ``ticket``, to a server that ``conninfo`` names by address too.
 
         Raises:
-            psycopg.OperationalError: it does not let us in, or not in time. ``pgconn.used_gssapi`` says whether it took
-                the ticket.
+            TicketLoginFailed: it does not let us in, or not in time.
         """
         given_up = threading.Event()
         job = self._threads.submit(self._log_in, conninfo.encode(), ticket, seconds, given_up)
@@ -85,7 +93,7 @@ class TicketLogins:
                             _wait(pgconn, select.POLLOUT, until, given_up)
                         case _:
                             break
-                raise OperationalError(pgconn.get_error_message(), pgconn=pgconn)
+                raise TicketLoginFailed(pgconn, pgconn.get_error_message())
             except BaseException:
                 pgconn.finish()
                 raise
@@ -101,7 +109,7 @@ def _wait(pgconn: PGconn, event: int, until: float, given_up: threading.Event) -
     poll.register(pgconn.socket, event)
     while not poll.poll(_GLANCE_MILLISECONDS):
         if given_up.is_set() or time.monotonic() > until:
-            raise OperationalError("the login took too long", pgconn=pgconn)
+            raise TicketLoginFailed(pgconn, "the login took too long")
 
 
 def _finish(job: Future[PGconn]) -> None:

@@ -9,10 +9,16 @@ import socket
 from dataclasses import dataclass, replace
 from functools import partial
 
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
-from actas.core.errors import CredentialRejected, DelegationError, IdentityMismatch, PrincipalUnavailable
+from actas.core.errors import (
+    CredentialRejected,
+    DelegationError,
+    DownstreamUnavailable,
+    IdentityMismatch,
+    PrincipalUnavailable,
+)
 from actas.core.tickets import Tickets
 from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.evidence import NOTHING, Evidence
@@ -20,7 +26,7 @@ from actas.delegation.sql.failures import LoginRefused
 from actas.delegation.sql.frames import Frame, own_login
 from actas.delegation.sql.servers import Server
 from actas.delegation.sql.settings import SqlSettings
-from actas.delegation.sql.ticket_logins import TicketConnection, TicketLogins
+from actas.delegation.sql.ticket_logins import TicketConnection, TicketLoginFailed, TicketLogins
 
 _MOST_LOGINS = 16
 _SERVERS_WORD = "SELECT principal FROM pg_catalog.pg_stat_gssapi WHERE pid OPERATOR(pg_catalog.=) pg_backend_pid()"
@@ -82,16 +88,14 @@ class Kerberos:
         return proof if self._over_tls else {**proof, "gssencmode": "require"}
 
     async def _log_in(self, login: _Login, server: Server, conninfo: str, seconds: float) -> AsyncConnection:
+        addresses = await _addresses(server)
         ticket = await login.tickets.obtain(f"{self._service}/{server.host.lower()}")
-        found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        named = make_conninfo(
-            conninfo, host=",".join([server.host] * len(addresses)), hostaddr=",".join(addresses), port=str(server.port)
-        )
+        hosts = ",".join([server.host] * len(addresses))
+        named = make_conninfo(conninfo, host=hosts, hostaddr=",".join(addresses))
         try:
             return await self._logins.log_in(named, ticket, seconds)
-        except OperationalError as error:
-            login.was_known |= error.pgconn is not None and error.pgconn.used_gssapi
+        except TicketLoginFailed as failed:
+            login.was_known |= failed.took_ticket
             raise
 
     async def _see(self, connection: AsyncConnection) -> None:
@@ -100,6 +104,15 @@ class Kerberos:
         if seen != [(_principal(connection),)]:
             connection.pgconn.finish()
             raise IdentityMismatch(detail=f"the server saw {seen}, and the ticket was {_principal(connection)}'s")
+
+
+async def _addresses(server: Server) -> list[str]:
+    """The server's addresses. Raises DownstreamUnavailable where its name has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise DownstreamUnavailable(detail=f"the server's name has no address: {type(error).__name__}") from None
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 def _principal(connection: AsyncConnection) -> str:
