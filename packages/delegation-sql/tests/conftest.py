@@ -101,10 +101,10 @@ def tickets(kerberos_realm: KerberosRealm, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def kerberos_postgres(kerberos_realm: KerberosRealm, tickets: TypedTickets) -> Iterator[KerberosPostgres]:
+def kerberos_postgres(kerberos_realm: KerberosRealm, tickets: TypedTickets) -> Iterator[PostgresServer]:
     with needed_in_ci(), KerberosPostgres(kerberos_realm) as running:
         LENDERS[running.port] = tickets
-        yield running
+        yield _prepared(running)
 
 
 @pytest.fixture(scope="session", params=WAYS)

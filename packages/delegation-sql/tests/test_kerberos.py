@@ -1,10 +1,10 @@
 """Users who come with Kerberos tickets of their own: each login has its ticket for itself, and only while it lasts."""
 
 import asyncio
-
+import ctypes
 import os
-import stat
-import threading
+import socket
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
@@ -14,10 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from kerberos_stage import TypedTicket, TypedTickets
-from sql_gateway import READ, Gateway, by_ticket, evidence_for, gateway_to, session_of, settings_for
+from sql_gateway import LENDERS, Gateway, by_ticket, gateway_to, session_of, settings_for
 from sql_ways import USERS
 
-from actas.core.audit import Audit
 from actas.core.errors import (
     ConfigurationError,
     CredentialRejected,
@@ -31,12 +30,12 @@ from actas.core.models import DelegationCall
 from actas.delegation.sql.actions import Query
 from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.failures import LoginRefused
-from actas.delegation.sql.identities import identity_of
 from actas.delegation.sql.identities.kerberos import Kerberos
 from actas.delegation.sql.kerberos_caches import KerberosCaches
 from actas.delegation.sql.loaded_libpq import loaded_libpq
 from actas.delegation.sql.module import SqlDelegation
-from actas.delegation.sql.settings import PoolSettings, SqlSettings, TlsSettings
+from actas.delegation.sql.settings import PoolSettings, SqlSettings
+from actas.testing.conformance import ModuleConformance, ModuleKit
 from actas.testing.kdc import KerberosRealm
 from actas.testing.postgres_kerberos import SERVICE, KerberosPostgres
 
@@ -46,8 +45,6 @@ BOTH = pytest.mark.parametrize("encrypted_by", ["tls", "gssapi"])
 
 @pytest.fixture(scope="module")
 def server(kerberos_postgres: KerberosPostgres) -> KerberosPostgres:
-    if kerberos_postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'alice'") == "0":
-        kerberos_postgres.add_users(*USERS)
     return kerberos_postgres
 
 
@@ -68,7 +65,11 @@ def lender(tickets: TypedTickets) -> Generator[TypedTickets]:
     tickets.known.clear(), tickets.asked.clear(), tickets.discarded.clear()
     yield tickets
     tickets.change = TypedTickets.change
-    assert os.listdir(tickets.folder) == []
+    for _ in range(200):
+        if not os.listdir(tickets.folder):
+            return
+        time.sleep(0.02)
+    pytest.fail("a cache was left behind")
 
 
 @pytest.fixture
@@ -239,3 +240,204 @@ async def test_a_connection_serves_only_whose_ticket_opened_it_though_another_ha
         )
         await gateway.module.delegate(call)
         assert len(lender.asked) == asked
+
+
+# -- one login's ticket is nobody else's, and gone when the login is over ----------------------------------------------
+
+
+@BOTH
+async def test_the_cache_is_there_for_the_login_alone(
+    settings: SqlSettings, lender: TypedTickets, encrypted_by: str
+) -> None:
+    seen: list[Path] = []
+
+    class Watched(TypedTicket):
+        @contextmanager
+        def cache_file(self) -> Generator[Path]:
+            with super().cache_file() as file:
+                seen.append(file)
+                yield file
+
+    def watched(ticket: TypedTicket) -> TypedTicket:
+        return Watched(ticket.principal, ticket.target, ticket.cache, ticket.folder)
+
+    lender.change = watched
+    async with gateway_to(settings) as gateway:
+        assert await gateway.value("SELECT session_user") == "alice"
+        assert len(seen) == 1 and os.listdir(lender.folder) == []
+        with pytest.raises(LoginRefused):
+            await gateway.query("SELECT 1", "outsider")
+        lender.change = lambda ticket: replace(watched(ticket), cache=b"rubbish")
+        with pytest.raises(CredentialRejected):
+            await gateway.query("SELECT 1", "bob")
+        assert len(seen) > 2 and os.listdir(lender.folder) == []
+
+
+@contextmanager
+def deaf_server() -> Generator[int]:
+    """Takes connections, and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@BOTH
+async def test_the_cache_is_gone_where_the_server_hangs_or_the_caller_does_not_wait(
+    settings: SqlSettings, lender: TypedTickets
+) -> None:
+    with deaf_server() as port:
+        hanging = replace(settings, port=port, pool=PoolSettings(connect_seconds=0.5))
+        LENDERS[port] = lender
+        try:
+            async with gateway_to(hanging) as gateway:
+                with pytest.raises(DownstreamUnavailable):
+                    await gateway.query("SELECT 1")
+                await until(lambda: not os.listdir(lender.folder))
+            async with gateway_to(hanging, pool=PoolSettings(connect_seconds=60.0)) as gateway:
+                call = asyncio.create_task(gateway.query("SELECT 1"))
+                await until(lambda: bool(os.listdir(lender.folder)))
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                await until(lambda: not os.listdir(lender.folder))
+        finally:
+            del LENDERS[port]
+
+
+async def test_a_login_that_nobody_waits_for_leaves_no_connection(
+    settings: SqlSettings, lender: TypedTickets, admin: psycopg.Connection
+) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'user7'"
+    async with gateway_to(settings) as gateway:
+        await _typed(lender, "user7")
+        for wait in range(100):
+            call = asyncio.create_task(gateway.query("SELECT 1", "user7"))
+            await asyncio.sleep(wait / 3000)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+    await until(lambda: admin.execute(count).fetchone() == (0,))
+
+
+async def test_a_kerberos_library_that_hangs_keeps_nobody_waiting_who_is_logged_in(
+    settings: SqlSettings, lender: TypedTickets, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "cc"
+    os.mkfifo(pipe)
+
+    class Hanging(TypedTicket):
+        @contextmanager
+        def cache_file(self) -> Generator[Path]:
+            yield pipe
+
+    def change(ticket: TypedTicket) -> TypedTicket:
+        if not ticket.principal.startswith("alice@"):
+            return ticket
+        return Hanging(ticket.principal, ticket.target, ticket.cache, ticket.folder)
+
+    lender.change = change
+    with _opened_in_the_end(pipe) as until_then:
+        async with gateway_to(settings, pool=PoolSettings(connect_seconds=2.0)) as gateway:
+            assert await gateway.value("SELECT session_user", "bob") == "bob"
+            hanging = asyncio.create_task(gateway.query("SELECT 1", "alice"))
+            await asyncio.sleep(0.3)
+            assert await gateway.value("SELECT session_user", "bob") == "bob"
+            assert not hanging.done()
+            with pytest.raises(DownstreamUnavailable):
+                await hanging
+            assert until_then.poll() is None
+
+
+@contextmanager
+def _opened_in_the_end(pipe: Path) -> Generator[subprocess.Popen[bytes]]:
+    """Another process opens it after a while: where this one hangs, nothing in it could."""
+    rescue = subprocess.Popen(["sh", "-c", 'sleep 8; : > "$0"', str(pipe)])
+    try:
+        yield rescue
+    finally:
+        rescue.kill()
+        rescue.wait()
+        end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        pipe.unlink()  # or it would be opened once more
+        os.close(end)
+
+
+async def test_no_other_connection_of_this_process_can_pick_a_ticket_up(
+    settings: SqlSettings, server: KerberosPostgres, lender: TypedTickets
+) -> None:
+    await _typed(lender, "alice")
+    assert settings.tls
+    where = {"host": server.host, "port": server.port, "dbname": server.database, "user": "alice"}
+    others = {**where, "sslmode": "verify-full", "sslrootcert": settings.tls.ca_file, "gssencmode": "disable"}
+
+    def opened() -> str:
+        try:
+            with psycopg.connect(**others, require_auth="gss", connect_timeout=5) as connection:
+                return str(connection.info.user)
+        except psycopg.OperationalError as error:
+            return "no ticket" if "No credentials" in str(error) else str(error)
+
+    caches = KerberosCaches(loaded_libpq(), "libpq")
+    with lender.known["alice", SERVICE].cache_file() as file, caches.chosen(file):
+        assert opened() == "alice"
+        assert await asyncio.to_thread(opened) == "no ticket"
+    assert opened() == "no ticket"
+
+
+async def test_on_failover_each_server_gets_a_ticket_of_its_own(
+    settings: SqlSettings, lender: TypedTickets, kerberos_realm: KerberosRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kerberos_realm.add_service("postgres/db1.example.com")
+    monkeypatch.setattr(socket, "getaddrinfo", _resolver(socket.getaddrinfo))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens there
+        hosts = f"DB1.example.com:{closed.getsockname()[1]},nowhere.invalid,localhost"
+        async with gateway_to(replace(settings, host=hosts)) as gateway:
+            assert await gateway.value("SELECT session_user") == "alice"
+    assert lender.asked == [("alice", "postgres/db1.example.com"), ("alice", SERVICE)]
+
+
+def _resolver(resolve: Callable) -> Callable:
+    def resolved(host: str, *more, **named):
+        return resolve("localhost" if host == "DB1.example.com" else host, *more, **named)
+
+    return resolved
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"host": "/var/run/postgresql", "tls": None}, "host: must be a host name"),
+        ({"host": "192.0.2.1"}, "host: must be a host name"),
+        ({"host": "db.example.com,2001:db8::1"}, "host: must be a host name"),
+        ({"kerberos_service": "postgres/db"}, "kerberos_service: must be a word"),
+        ({"kerberos_service": ""}, "kerberos_service: must be a word"),
+        ({"identity": "user_certificate", "kerberos_service": "POSTGRES"}, "has no use for it"),
+        ({"identity": "oauth", "tls": None}, "tls: missing"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings: SqlSettings, changes: dict, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        SqlDelegation(replace(settings, **changes))
+
+
+def test_a_driver_without_kerberos_stops_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="psycopg was built without GSSAPI"):
+        KerberosCaches(ctypes.CDLL("libc.so.6"), "psycopg")
+
+
+class TestKerberosDelegation(ModuleConformance):
+    @pytest.fixture
+    def kit(self, settings: SqlSettings, lender: TypedTickets) -> ModuleKit:
+        return ModuleKit(
+            make=lambda: SqlDelegation(settings),
+            make_dead=lambda: SqlDelegation(replace(settings, host="nowhere.invalid")),
+            alice=session_of("alice"),
+            bob=session_of("bob"),
+            parameters={"query": {"sql": "SELECT session_user"}, "schema": {}, "table-details": {"table": "notes"}},
+            slow=("query", {"sql": "SELECT count(*) FROM generate_series(1, 10000000000)"}),
+            settings=SqlSettings,
+            plugin="actas.delegation.sql.plugin",
+            heavy_imports=["psycopg", "pglast"],
+            granter=lender,
+        )

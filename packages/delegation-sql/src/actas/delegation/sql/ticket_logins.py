@@ -70,7 +70,11 @@ class TicketLogins:
         connection = TicketConnection(pgconn)
         connection.principal = ticket.principal
         connection.prepare_threshold = None
-        await connection.set_autocommit(True)
+        try:
+            await connection.set_autocommit(True)  # sends nothing, and may let others go first all the same
+        except BaseException:
+            pgconn.finish()
+            raise
         return connection
 
     def close(self) -> None:
