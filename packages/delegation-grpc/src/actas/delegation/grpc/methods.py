@@ -100,15 +100,15 @@ def method(name: str, settings: GrpcSettings, descriptors: Descriptors | None) -
         level = _level(cast("MethodDescriptor", descriptors.method(name)))
     action = Action(
         name=tool,
-        description=written.description or said or f"{' '.join(words(name.partition('/')[2]))}: {name}".capitalize(),
+        description=written.description or said or "",
         parameters=_FREE if found is None else JsonSchema(found.schema),
         permission=permission,
         scopes=frozenset(written.scopes),
         effect=written.effect or _EFFECTS.get(level, Effect.DESTRUCTIVE),
-        timeout=None,
     )
     if len(action.description.split()) < 2:
-        action = replace(action, description=f"{action.description} ({name})")
+        own = " ".join(words(name.partition("/")[2])).capitalize()
+        action = replace(action, description=f"{action.description or own} ({name}).")
     return Method(
         name=name,
         action=action,

@@ -90,27 +90,31 @@ class _Schemas:
         self._root = root
         self._comments = comments
         self._definitions: dict[str, object] = {}
+        self._waiting: list[Descriptor] = []
         self._parts = 0
 
     def document(self) -> _Schema:
         root = self._root
+        _no_any(root)
         if well_known(root) and root.full_name != "google.protobuf.Empty":
             raise ValueError(f"its parameters are a {root.full_name}, which is no object of named fields")
         made = self._whole(root)
+        while self._waiting:  # by turns, not one within the other: a chain of messages may be longer than our stack
+            message = self._waiting.pop()
+            self._definitions[message.full_name] = self._whole(message)
         return {**made, "$defs": self._definitions} if self._definitions else made
 
     def _message(self, message: Descriptor) -> _Schema:
         """``message`` as a part of another. It is written once, however often it occurs, in itself too."""
         name = message.full_name
-        if name == "google.protobuf.Any":
-            raise ValueError("it takes a google.protobuf.Any, which could be a message of any type")
+        _no_any(message)
         if well_known(message):
             return self._counted(_WELL_KNOWN[name.removeprefix(_OWN)]())
         if message is self._root:
             return {"$ref": "#"}
         if name not in self._definitions:
             self._definitions[name] = {}  # the place is taken; it may contain itself
-            self._definitions[name] = self._whole(message)
+            self._waiting.append(message)
         return {"$ref": f"#/$defs/{name}"}
 
     def _whole(self, message: Descriptor) -> _Schema:
@@ -157,6 +161,11 @@ class _Schemas:
         if self._parts > _MOST_PARTS:
             raise ValueError(f"its parameters have more than {_MOST_PARTS} parts")
         return schema
+
+
+def _no_any(message: Descriptor) -> None:
+    if message.full_name == "google.protobuf.Any":
+        raise ValueError("it takes a google.protobuf.Any, which could be a message of any type")
 
 
 def _enum(enum: EnumDescriptor) -> _Schema:
