@@ -1,6 +1,7 @@
 """The module in a real pipeline, with tokens that the provider signed."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -83,3 +84,12 @@ async def gateway_to(service: Service, **fields: Any) -> AsyncGenerator[Gateway]
         yield opened
     finally:
         await opened.module.destroy()
+
+
+async def until(ready: Callable[[], object]) -> None:
+    """Wait for ``ready``, ten seconds at most."""
+    for _ in range(1000):
+        if ready():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")

@@ -61,6 +61,7 @@ class Service:
         threads: int = 60,
         options: Sequence[tuple[str, object]] = (),
         compression: grpc.Compression | None = None,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
     ) -> None:
         self.seen: list[Seen] = []
         self.behaviours: dict[str, Behaviour] = {}
@@ -72,6 +73,7 @@ class Service:
             ThreadPoolExecutor(threads),
             options=[("grpc.so_reuseport", 0), *options],
             compression=compression,
+            interceptors=interceptors,
         )
         self._server.add_generic_rpc_handlers((_Handlers(self),))
         self.health = health.HealthServicer()

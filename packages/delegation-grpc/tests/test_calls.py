@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from grpc_gateway import ALICE, BOB, Gateway, gateway_to
+from grpc_gateway import ALICE, BOB, Gateway, gateway_to, settings_for, until
 from grpc_protos import message
 from grpc_service import SECRETS, Seen, Service, failing
 
@@ -19,9 +19,9 @@ from actas.core import (
     Outcome,
     PrincipalUnavailable,
     Secret,
-    Session,
 )
 from actas.delegation.grpc.failures import AnswerTooLarge, TokenNotPlain, UnexpectedAnswer
+from actas.delegation.grpc.module import GrpcDelegation
 from actas.delegation.grpc.settings import LimitSettings, MethodSettings
 
 pytestmark = pytest.mark.anyio
@@ -75,8 +75,7 @@ async def test_fifty_users_at_once_never_get_each_others_answers_or_metadata(ser
 async def test_a_users_own_calls_wait_for_each_other_and_for_nobody_elses(service: Service) -> None:
     async with gateway_to(service, limits=LimitSettings(seconds=5, calls_per_user=2)) as gateway:
         slow = [asyncio.ensure_future(gateway.call("wait", seconds=1.5)) for _ in range(4)]
-        while len(service.calls(f"{ORDERS}/Wait")) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(service.calls(f"{ORDERS}/Wait")) == 2)
         await gateway.call("who-am-i", BOB)
         assert len(service.calls(f"{ORDERS}/Wait")) == 2
         await asyncio.gather(*slow)
@@ -103,8 +102,7 @@ async def test_a_cancelled_call_is_cancelled_at_the_service(gateway: Gateway, se
     for action, parameters in (("wait", {"seconds": 20}), ("watch-orders", {"count": 1000, "pause": 0.05})):
         service.seen.clear()
         call = asyncio.ensure_future(gateway.call(action, **parameters))
-        while not service.seen or service.seen[0].request is None:
-            await asyncio.sleep(0.01)
+        await until(lambda: service.seen and service.seen[0].request)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -118,8 +116,7 @@ async def test_destroying_the_module_ends_what_runs_with_an_error_of_ours(servic
             asyncio.ensure_future(gateway.call("wait", seconds=20)),
             asyncio.ensure_future(gateway.call("watch-orders", count=1000, pause=0.05)),
         ]
-        while len(service.seen) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(service.seen) == 2)
         await gateway.module.destroy()
         for call in calls:
             with pytest.raises(ActasError) as caught:
@@ -300,12 +297,7 @@ async def test_the_environment_and_the_dns_say_nothing_of_where_calls_go(
 
 
 def test_a_session_of_whom_no_service_could_know_has_no_principal(service: Service) -> None:
-    from grpc_gateway import settings_for
-
-    from actas.delegation.grpc.module import GrpcDelegation
-
     module = GrpcDelegation(settings_for(service))
     for subject in ("", "a b", "a\n", "x" * 256, 'a"'):
         with pytest.raises(PrincipalUnavailable):
             module.principal(replace(ALICE, subject=subject))
-    assert isinstance(ALICE, Session)

@@ -132,7 +132,8 @@ def test_editions_are_read_as_their_features_say(tmp_path: Path) -> None:
 
 
 def test_messages_that_contain_each_other_are_written_once(tmp_path: Path) -> None:
-    text = 'syntax = "proto3"; message A { B b = 1; repeated B bs = 2; } message B { A a = 1; B b = 2; C c = 3; } message C {}'
+    text = 'syntax = "proto3"; message A { B b = 1; repeated B bs = 2; }'
+    text += " message B { A a = 1; B b = 2; C c = 3; } message C {}"
     schema = schema_of(from_file(str(written(tmp_path, text))), "A")
     assert set(schema["$defs"]) == {"B", "C"}
     check = Draft202012Validator(schema)

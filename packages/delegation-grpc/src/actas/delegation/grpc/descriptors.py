@@ -27,7 +27,7 @@ from actas.delegation.grpc.comments import comments
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of all descriptors together."""
-_WELL_KNOWN: Mapping[str, bytes] = {
+WELL_KNOWN: Mapping[str, bytes] = {
     module.DESCRIPTOR.name: module.DESCRIPTOR.serialized_pb
     for module in (
         any_pb2,
@@ -106,7 +106,7 @@ def made(files: Iterable[FileDescriptorProto]) -> Descriptors:
     pool = DescriptorPool()
     for name in _in_order(by_name):
         # The well-known types are the library's own: what they are in JSON depends on what they are.
-        serialized = _WELL_KNOWN.get(name)
+        serialized = WELL_KNOWN.get(name)
         if serialized is None:
             if name not in by_name:
                 raise ValueError(f"{name!r} is imported and not there: --include_imports was left out")
@@ -120,7 +120,7 @@ def made(files: Iterable[FileDescriptorProto]) -> Descriptors:
     services = tuple(
         service
         for name in by_name
-        if name not in _WELL_KNOWN
+        if name not in WELL_KNOWN
         for service in pool.FindFileByName(name).services_by_name.values()
     )
     return Descriptors(pool, services, comments(by_name.values()))
@@ -139,6 +139,6 @@ def _in_order(files: Mapping[str, FileDescriptorProto]) -> list[str]:
         elif name not in entered:
             entered.add(name)
             waiting.append((name, True))
-            if name in files and name not in _WELL_KNOWN:
+            if name in files and name not in WELL_KNOWN:
                 waiting += [(each, False) for each in files[name].dependency]
     return list(order)

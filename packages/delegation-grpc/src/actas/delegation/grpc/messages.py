@@ -30,6 +30,8 @@ class _Place:
     """What each of them is; None for what has no names within."""
     free: bool = False
     """Any JSON will do."""
+    text: bool = False
+    """Only text will do: protobuf takes numbers for enums, and cuts them until they fit."""
 
 
 _Shape = Mapping[str, _Place]
@@ -178,7 +180,7 @@ class _Fitting:
             self.message(value, place.message, depth)
         else:
             self._take(depth)
-            if value is None or isinstance(value, (Mapping, list)):
+            if value is None or isinstance(value, (Mapping, list)) or (place.text and not isinstance(value, str)):
                 raise _Misfit("a single value is needed")
 
     def _free(self, value: object, depth: int) -> None:
@@ -210,5 +212,6 @@ def _place(field: FieldDescriptor) -> _Place:
             form, message if message.full_name == "google.protobuf.Empty" else None, message.full_name in _FREE
         )
     # A null is a value of this one enum, and of nothing else.
-    null = field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue"
-    return _Place(form, message, free=null)
+    enum = None if field.enum_type is None else field.enum_type.full_name
+    null = enum == "google.protobuf.NullValue"
+    return _Place(form, message, free=null, text=enum is not None and not null)

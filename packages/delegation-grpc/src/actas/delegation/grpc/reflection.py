@@ -6,7 +6,6 @@ and adds none.
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -15,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from actas.core.errors import ConfigurationError, DownstreamUnavailable
-from actas.delegation.grpc.descriptors import LARGEST, Descriptors, made
+from actas.delegation.grpc.descriptors import LARGEST, WELL_KNOWN, Descriptors, made
 from actas.delegation.grpc.settings import ReflectionSettings
 
 # The two versions differ in their names only.
@@ -45,14 +44,16 @@ async def reflected(channel: grpc.aio.Channel, methods: Iterable[str], settings:
 
 
 class _Talk:
-    """One conversation: a question, an answer, the next question."""
+    """Questions and answers. Each question is a call of its own: where one conversation is refused while something is
+    being written, the library does not tell why."""
 
     def __init__(self, channel: grpc.aio.Channel, version: str, settings: ReflectionSettings) -> None:
-        self._open: Any = channel.stream_stream(  # Any: the library's multi-callables have types for messages only
+        self._open: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
             f"/{version}.ServerReflection/ServerReflectionInfo"
         )
         self._settings = settings
-        self._files: dict[str, bytes] = {}
+        self._metadata = tuple((name, secret.reveal()) for name, secret in settings.metadata.items())
+        self._files: dict[str, FileDescriptorProto] = {}
         self._size = 0
 
     async def files(self, services: Iterable[str]) -> list[FileDescriptorProto] | None:
@@ -61,19 +62,13 @@ class _Talk:
         Raises:
             ValueError: what it tells makes no sense, or is too much.
         """
-        metadata = tuple((name, secret.reveal()) for name, secret in self._settings.metadata.items())
-        call = self._open(metadata=metadata, timeout=self._settings.seconds)
         try:
             for service in services:
-                await self._ask(call, ServerReflectionRequest(file_containing_symbol=service), service)
-            parsed: dict[str, FileDescriptorProto] = {}
-            while missing := [name for name in self._files if name not in parsed]:
-                for name in missing:
-                    parsed[name] = FileDescriptorProto.FromString(self._files[name])
-                    for needed in parsed[name].dependency:
-                        if needed not in self._files:
-                            await self._ask(call, ServerReflectionRequest(file_by_filename=needed), needed)
-            return list(parsed.values())
+                await self._ask(ServerReflectionRequest(file_containing_symbol=service), service)
+            while missing := self._missing():
+                await self._ask(ServerReflectionRequest(file_by_filename=missing), missing)
+                if missing not in self._files:
+                    raise ValueError(f"the service does not tell about {missing!r}")
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return None
@@ -82,23 +77,27 @@ class _Talk:
             raise ValueError(f"the service answered with {error.code().name}") from None
         except DecodeError:
             raise ValueError("what the service told is no descriptor") from None
+        return list(self._files.values())
+
+    def _missing(self) -> str | None:
+        needed = (name for file in self._files.values() for name in file.dependency)
+        return next((name for name in needed if name not in self._files and name not in WELL_KNOWN), None)
+
+    async def _ask(self, request: ServerReflectionRequest, what: str) -> None:
+        call = self._open(request.SerializeToString(), metadata=self._metadata, timeout=self._settings.seconds)
+        try:
+            raw = await call.read()
         finally:
             call.cancel()
-
-    async def _ask(self, call: Any, request: ServerReflectionRequest, what: str) -> None:  # Any: as above
-        await call.write(request.SerializeToString())
-        raw: object = await call.read()
-        if raw is grpc.aio.EOF:
+        if not isinstance(raw, bytes):
             raise ValueError("the service ended the conversation")
-        answer = ServerReflectionResponse.FromString(cast("bytes", raw))
+        answer = ServerReflectionResponse.FromString(raw)
         if not answer.HasField("file_descriptor_response"):
             raise ValueError(f"the service does not tell about {what!r}")
-        for file in answer.file_descriptor_response.file_descriptor_proto:
-            name = FileDescriptorProto.FromString(file).name
-            if self._files.setdefault(name, file) != file:
-                raise ValueError(f"the service told about the file {name!r} twice, and not the same")
-            self._size += len(file)
-        if what not in self._files and request.HasField("file_by_filename"):
-            raise ValueError(f"the service does not tell about {what!r}")
+        for each in answer.file_descriptor_response.file_descriptor_proto:
+            self._size += len(each)
+            file = FileDescriptorProto.FromString(each)
+            if self._files.setdefault(file.name, file) != file:
+                raise ValueError(f"the service told about the file {file.name!r} twice, and not the same")
         if len(self._files) > self._settings.files or self._size > LARGEST:
             raise ValueError("the service told too much")
