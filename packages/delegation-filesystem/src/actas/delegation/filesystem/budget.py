@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from actas.core.errors import DelegationTimeout
 
@@ -13,19 +15,37 @@ class Budget:
         deadline: on :func:`time.monotonic`'s clock.
     """
 
-    __slots__ = ("_stopped", "deadline")
+    __slots__ = ("_at_stop", "_lock", "_stopped", "deadline")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._at_stop: Callable[[], None] | None = None
+        self._lock = threading.Lock()
 
     def stop(self) -> None:
         """Nobody waits for it any more."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped = True
+            if self._at_stop is not None:
+                self._at_stop()
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Generator[None]:
+        """While this lasts, :meth:`stop` calls ``stop`` too, for work that cannot ask."""
+        with self._lock:
+            self._at_stop = stop
+            if self._stopped:
+                stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_stop = None
 
     def check(self) -> None:
         """Raises DelegationTimeout where it is over."""
-        if self._stopped.is_set():
+        if self._stopped:
             raise DelegationTimeout(detail="the work was given up")
         if time.monotonic() > self.deadline:
             raise DelegationTimeout(detail="the deadline passed")

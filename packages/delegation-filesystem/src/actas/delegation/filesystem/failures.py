@@ -3,6 +3,7 @@
 import errno
 
 from actas.core.errors import (
+    ActasError,
     DelegationError,
     DelegationRefused,
     DelegationTimeout,
@@ -25,6 +26,13 @@ class NoFolder(PrincipalUnavailable):
 
     code = "filesystem_no_folder"
     default_message = "You have no folder here. Ask for one to be made."
+
+
+class NoAccount(PrincipalUnavailable):
+    """The operating system has no such user, or one that nobody may become here."""
+
+    code = "filesystem_no_account"
+    default_message = "You have no account on the system behind this tool. Ask for one."
 
 
 class NotFound(DelegationRefused):
@@ -141,25 +149,25 @@ def from_os(error: OSError) -> DelegationError:
     return _BY_NUMBER.get(number, StorageFailed)(detail=detail)
 
 
-def codes() -> dict[str, type[DelegationError] | type[InvalidParameters]]:
-    """What may come out of a helper process, by code."""
-    ours = [
-        PathRefused,
-        NoFolder,
-        NotFound,
-        AccessDenied,
-        NotPlain,
-        WrongKind,
-        AlreadyExists,
-        NotEmpty,
-        NotText,
-        StorageFull,
-        QuotaExceeded,
-        Busy,
-        StorageFailed,
-        InvalidParameters,
-        DelegationRefused,
-        DelegationTimeout,
-        LimitExceeded,
-    ]
-    return {each.code: each for each in ours}
+_OURS: tuple[type[ActasError], ...] = (
+    PathRefused,
+    NoFolder,
+    NoAccount,
+    NotFound,
+    AccessDenied,
+    NotPlain,
+    WrongKind,
+    AlreadyExists,
+    NotEmpty,
+    NotText,
+    StorageFull,
+    QuotaExceeded,
+    Busy,
+    StorageFailed,
+    InvalidParameters,
+    DelegationRefused,
+    DelegationTimeout,
+    LimitExceeded,
+)
+BY_CODE = {each.code: each for each in _OURS}
+"""What may come out of a helper process."""

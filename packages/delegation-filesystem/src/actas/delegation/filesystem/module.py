@@ -7,6 +7,7 @@ from actas.core.models import Action, DelegationCall, DelegationResult, Health, 
 from actas.delegation.filesystem.actions import PARAMETERS, actions
 from actas.delegation.filesystem.checks import check
 from actas.delegation.filesystem.operations import Rules
+from actas.delegation.filesystem.os_users import OsUsers
 from actas.delegation.filesystem.principals import Principals
 from actas.delegation.filesystem.service import Service
 from actas.delegation.filesystem.settings import FilesystemSettings
@@ -29,7 +30,12 @@ class FilesystemDelegation:
         self._principals = Principals(settings)
         self._actions = actions(settings)
         self._rules = Rules(settings.limits, settings.change, settings.hard_links)
-        self._hands = Service(self._principals.base, self._rules, settings.limits, way)
+        base = self._principals.base
+        self._hands: Service | OsUsers
+        if settings.identity == "os_user":
+            self._hands = OsUsers(base, settings)
+        else:
+            self._hands = Service(base, self._rules, settings.limits, way)
 
     @property
     def actions(self) -> Sequence[Action]:
@@ -57,7 +63,7 @@ class FilesystemDelegation:
 
     async def destroy(self) -> None:
         """Stop what is at work, and end all threads and processes."""
-        self._hands.close()
+        await self._hands.close()
 
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         """Carry ``call`` out in the folder of ``principal(call.session)``.

@@ -176,9 +176,8 @@ def _line(fd: int, at: int, lines: int, length: int) -> dict[str, object]:
     around = os.pread(fd, at - start + length + _EXCERPT // 2, start)
     here = at - start
     before = around[:here].rpartition(b"\n")[2]
-    after = (
-        around[here:].partition(b"\n")[0] if b"\n" not in around[here : here + length] else around[here : here + length]
-    )
+    found, rest = around[here : here + length], around[here + length :]
+    after = found if b"\n" in found else found + rest.partition(b"\n")[0]
     return {
         "line": lines + 1,
         "offset": at,

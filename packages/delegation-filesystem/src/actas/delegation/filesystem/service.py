@@ -67,7 +67,7 @@ class Service:
             return False
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop what is at work. May be called twice."""
         self._threads.close()
         self._asking.close()

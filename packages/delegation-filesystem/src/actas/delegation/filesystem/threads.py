@@ -1,8 +1,8 @@
 """Blocking work in threads of this module's own: so many in all, so many for each user.
 
 A thread that hangs in the kernel, on a disk that does not answer, cannot be ended. It keeps its place, and its user's,
-until it comes back; the caller does not wait for it. The threads are daemons, so that none of them keeps the server from
-ending; those of ``concurrent.futures`` would.
+until it comes back; the caller does not wait for it. The threads are daemons, so that none of them keeps the server
+from ending; those of ``concurrent.futures`` would.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -71,11 +72,11 @@ class Threads:
 
         def job() -> None:
             try:
-                given, error = work(budget), None
-            except BaseException as raised:  # whatever it is, it belongs to who waits for it
-                given, error = None, raised
+                settle = partial(_give, answer, work(budget))
+            except BaseException as error:  # whatever it is, it belongs to who waits for it
+                settle = partial(_fail, answer, error)
             with suppress(RuntimeError):  # the loop has ended: nobody waits, and no place is wanted
-                loop.call_soon_threadsafe(self._end, user, budget, answer, given, error)
+                loop.call_soon_threadsafe(self._end, user, budget, settle)
 
         if self._started < self._most and self._started < len(self._at_work):
             self._started += 1
@@ -85,24 +86,12 @@ class Threads:
         self._jobs.put(job)
         return answer
 
-    def _end(
-        self,
-        user: str,
-        budget: Budget,
-        answer: "asyncio.Future[T]",
-        given: T,
-        error: BaseException | None,
-    ) -> None:
+    def _end(self, user: str, budget: Budget, settle: Callable[[], None]) -> None:
         self._at_work.discard(budget)
         self._total.release()
         self._of_user[user].release()
         self._forget(user)
-        if answer.done():
-            return
-        if error is None:
-            answer.set_result(given)
-        else:
-            answer.set_exception(error)
+        settle()
 
     async def _take_place(self, user: str, deadline: float) -> None:
         if self._using[user] >= self._per_user + _MOST_WAITING_OF_ONE or (
@@ -144,3 +133,13 @@ class Threads:
 def _serve(jobs: "SimpleQueue[Callable[[], None] | None]") -> None:
     while (job := jobs.get()) is not None:
         job()
+
+
+def _give(answer: "asyncio.Future[T]", given: T) -> None:
+    if not answer.done():
+        answer.set_result(given)
+
+
+def _fail(answer: "asyncio.Future[T]", error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)
