@@ -3,7 +3,8 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actas.core.errors import ActasError, DelegationTimeout, InvalidParameters
@@ -58,6 +59,20 @@ class _Bounds:
         self.bytes -= given
         return given
 
+    @contextmanager
+    def passing_over(self) -> Generator[None]:
+        """What cannot be looked into is counted."""
+        try:
+            yield
+        except DelegationTimeout:
+            raise
+        except (ActasError, OSError):
+            self.skipped += 1
+
+
+_Looked = tuple[tuple[bytes, ...], os.stat_result | None]
+"""Something by its path, and what it is; None where that cannot be seen."""
+
 
 class Search:
     """Goes through folders in the order of names; what cannot be looked into is counted and passed over."""
@@ -88,8 +103,8 @@ class Search:
         found: list[dict[str, object]] = []
         cut = None
         try:
-            for names in self._below(root, self._parts, bounds):
-                match = self._match(root, names, bounds)
+            for names, facts in self._below(root, self._parts, bounds):
+                match = self._match(root, names, facts, bounds)
                 if match is not None:
                     if len(found) == self._limit:
                         raise _Enough("limit")
@@ -98,7 +113,7 @@ class Search:
             cut = str(why)
         return {"path": joined(self._parts), "found": found, "skipped": bounds.skipped, "truncated": cut}
 
-    def _below(self, root: Root, folder: tuple[bytes, ...], bounds: _Bounds) -> Iterator[tuple[bytes, ...]]:
+    def _below(self, root: Root, folder: tuple[bytes, ...], bounds: _Bounds) -> Iterator[_Looked]:
         """Everything in ``folder``, each folder before what is in it."""
         with root.opened(folder) as held:
             listed = Names(held, root.budget, bounds.entries)
@@ -106,51 +121,40 @@ class Search:
         for name in names:
             bounds.entry()
             inside = (*folder, name)
-            yield inside
-            if len(inside) < self._limits.depth:
-                yield from self._into(root, inside, bounds)
+            facts = None
+            with bounds.passing_over():
+                fd, facts = root.look(inside)
+                os.close(fd)
+            yield inside, facts
+            if facts is not None and stat.S_ISDIR(facts.st_mode) and len(inside) < self._limits.depth:
+                with bounds.passing_over():
+                    yield from self._below(root, inside, bounds)
         if listed.cut:
             raise _Enough("entries")
 
-    def _into(self, root: Root, folder: tuple[bytes, ...], bounds: _Bounds) -> Iterator[tuple[bytes, ...]]:
-        """What is in ``folder``, where it is one that can be read."""
-        try:
-            fd, found = root.look(folder)
-            os.close(fd)
-            if stat.S_ISDIR(found.st_mode):
-                yield from self._below(root, folder, bounds)
-        except DelegationTimeout:
-            raise
-        except (ActasError, OSError):
-            bounds.skipped += 1
-
-    def _match(self, root: Root, names: tuple[bytes, ...], bounds: _Bounds) -> dict[str, object] | None:
+    def _match(
+        self, root: Root, names: tuple[bytes, ...], facts: os.stat_result | None, bounds: _Bounds
+    ) -> dict[str, object] | None:
         """What is told of it where it fits."""
+        if facts is None:
+            return None
         if self._pattern:
             name = shown(names[-1])
             if not fits(self._pattern, name.casefold() if self._ignore_case else name):
                 return None
-        try:
-            fd, found = root.look(names)
-            os.close(fd)
-            line: dict[str, object] = {}
-            if self._text:
-                if not stat.S_ISREG(found.st_mode):
-                    return None
-                held = root.file(names)
-                try:
-                    place = self._place(held, bounds, root)
-                    if place is None:
-                        return None
-                    line = _line(held, *place, len(self._text))
-                finally:
-                    os.close(held)
-        except DelegationTimeout:
-            raise
-        except (ActasError, OSError):
-            bounds.skipped += 1
+        told: dict[str, object] = {"path": joined(names), **brief(facts)}
+        if not self._text:
+            return told
+        if not stat.S_ISREG(facts.st_mode):
             return None
-        return {"path": joined(names), **brief(found), **line}
+        with bounds.passing_over():
+            held = root.file(names)
+            try:
+                place = self._place(held, bounds, root)
+                return None if place is None else told | _line(held, *place, len(self._text))
+            finally:
+                os.close(held)
+        return None
 
     def _place(self, fd: int, bounds: _Bounds, root: Root) -> tuple[int, int] | None:
         """Where the text begins, and how many lines there are before it."""
