@@ -227,7 +227,7 @@ class Slapd:
         return False
 
     def modify(self, changes: str) -> None:
-        """Apply ``changes`` (LDIF, with ``changetype`` where nothing is added) as the administrator, ``cn=config`` included."""
+        """Apply ``changes`` (LDIF; ``changetype`` is add) as the administrator, to ``cn=config`` too."""
         command = ["ldapmodify", "-a", "-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url]
         checked(command, input=changes, env={"PATH": os.defpath, "LDAPNOINIT": "1"})
 
