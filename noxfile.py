@@ -159,6 +159,13 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "docs/tests", *session.posargs)
 
 
+@nox.session
+def site(session: nox.Session) -> None:
+    """The documentation as a site; a link that leads nowhere and a page that is not listed are errors."""
+    session.install(*root_group("site"))
+    session.run("python", str(TOOLS / "build_site.py"), str(Path(session.create_tmp()).resolve() / "documentation"))
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmarks, each against peers that are measured in the same run. One: ``nox -s bench -- sql``."""
