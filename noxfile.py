@@ -160,6 +160,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def examples(session: nox.Session) -> None:
+    """Each example runs as its README says, and the plug-in among them passes its own tests as a wheel."""
+    session.install(*EVERYTHING, *GROUPS)
+    session.run("pytest", "examples/tests", *session.posargs)
+
+
+@nox.session
 def site(session: nox.Session) -> None:
     """The documentation as a site; a link that leads nowhere and a page that is not listed are errors."""
     session.install(*root_group("site"))

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).parent.parent
 INDEX = Path("docs/README.md")
 HOME = Path("README.md")
-PAGES = ("*.md", "docs/**/*.md", "packages/*/README.md", "examples/**/README.md")
+PAGES = ("*.md", "docs/**/*.md", "packages/*/README.md", "examples/README.md", "examples/*/README.md")
 CONFIGURATION = Path("docs/site/site.toml")
 
 _ITEM = re.compile(r"^(?P<indent> *)- \[(?P<title>[^\]]+)\]\((?P<target>[^)#\s]+)\)", re.MULTILINE)
@@ -43,7 +43,8 @@ def pages(root: Path) -> list[Path]:
 def navigation(root: Path) -> Nav:
     """What ``docs/README.md`` lists: a tab for each chapter, a section for each heading and list inside.
 
-    The README of a folder of which nothing else is listed brings the folder's other pages, in the order of their names.
+    The README of a folder of which nothing else is listed brings the pages below it, in the order in which it links to
+    them itself.
     """
     listed = {page for page in _listed(root)}
     tabs: Nav = [{"Home": [{"actas": HOME.as_posix()}, {"Documentation": INDEX.as_posix()}]}]
@@ -81,9 +82,9 @@ def _items(root: Path, text: str, listed: set[Path]) -> Nav:
     for match in _ITEM.finditer(text):
         page = _page(root, match["target"])
         item: Nav = [{match["title"]: page.as_posix()}]
-        others = [each for each in pages(root) if each.parent == page.parent and each != page]
+        others = [each for each in pages(root) if page.parent in each.parents and each != page]
         if page.name == "README.md" and others and not listed.intersection(others):
-            item = [{match["title"]: [{match["title"]: page.as_posix()}, *_titled(root, others)]}]
+            item = [{match["title"]: [{match["title"]: page.as_posix()}, *_titled(root, page, others)]}]
         if match["indent"]:
             last = found[-1]
             ((title, inside),) = last.items()
@@ -93,8 +94,13 @@ def _items(root: Path, text: str, listed: set[Path]) -> Nav:
     return found
 
 
-def _titled(root: Path, others: Iterable[Path]) -> Nav:
-    return [{_heading(root / page): page.as_posix()} for page in others]
+def _titled(root: Path, readme: Path, others: Iterable[Path]) -> Nav:
+    text = (root / readme).read_text(encoding="utf-8")
+
+    def place(page: Path) -> tuple[int, Path]:
+        return text.find(f"]({page.relative_to(readme.parent).as_posix()})") % (len(text) + 1), page
+
+    return [{_heading(root / page): page.as_posix()} for page in sorted(others, key=place)]
 
 
 def _heading(page: Path) -> str:

@@ -42,9 +42,10 @@ def repository(tmp_path: Path) -> Path:
         "docs/how/one.md": "# One\n",
         "docs/how/part.md": "# Part\n",
         "docs/how/another.md": "# Another\n",
-        "docs/decisions/README.md": "# All\n",
+        "docs/decisions/README.md": "# All\n\n[second](0002-thus.md) [third](more/README.md)\n",
         "docs/decisions/0001-so.md": "# 1. So\n",
         "docs/decisions/0002-thus.md": "# 2. Thus\n",
+        "docs/decisions/more/README.md": "# More\n",
         "docs/tests/notes.md": "# Nobody's\n",
         "docs/site/site.css": "",
     }
@@ -70,8 +71,9 @@ def test_the_index_is_the_navigation_and_a_folder_of_decisions_needs_no_list(rep
                 {
                     "All": [
                         {"All": "docs/decisions/README.md"},
-                        {"1. So": "docs/decisions/0001-so.md"},
                         {"2. Thus": "docs/decisions/0002-thus.md"},
+                        {"More": "docs/decisions/more/README.md"},
+                        {"1. So": "docs/decisions/0001-so.md"},
                     ]
                 }
             ]
