@@ -29,7 +29,7 @@ SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
 DECIDING = (
-    *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "roles", "pipeline")),
+    *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "lending", "roles", "pipeline")),
     *(f"packages/core/src/actas/http/{name}.py" for name in ("presenting", "retries", "services", "strict_json")),
     "packages/core/src/actas/oauth/*.py",
     *(

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from actas.core.errors import AuditUnavailable, ConfigurationError
-from actas.core.models import AuditEvent, Outcome, Receipt
+from actas.core.events import AuditEvent, Outcome
+from actas.core.models import Receipt
 from actas.core.protocols import AuditSink
 
 logger = logging.getLogger(__name__)

@@ -207,7 +207,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
 
     async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience, kit.credentials)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
             for session in kit.users():
                 for action in module.actions:
                     sink.clear()
@@ -228,7 +228,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             kit.rename(alice, HOSTILE_NAMES["quote and semicolon"]),
         ]
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience, kit.credentials)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
             for action in module.actions:
                 for session in refused:
                     sink.clear()

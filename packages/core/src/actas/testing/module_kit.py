@@ -19,7 +19,9 @@ from actas.core import (
     Pipeline,
     Secret,
     Session,
+    TicketGranter,
 )
+from actas.core.lending import Lent
 from actas.core.models import new_id
 from actas.mcp.schema import validate_parameters
 
@@ -66,6 +68,8 @@ class ModuleKit:
     """Makes the module on a downstream that does not answer."""
     credentials: CredentialSource | None = None
     """What stands in for the token exchange, for a module that needs a credential."""
+    granter: TicketGranter | None = None
+    """Who lends the users' tickets, for a module that presents some."""
     grace: float = 5.0
     """Seconds within which it must stop, release, or say how it is."""
     patience: float = 30.0
@@ -120,13 +124,15 @@ def harmless(kit: ModuleKit, action: Action) -> object:
 async def a_call(kit: ModuleKit, session: Session, action: Action, parameters: object) -> DelegationCall:
     """A call that has the kit's patience, and a credential where the kit has a source of them."""
     credential = None if kit.credentials is None else await kit.credentials.obtain(session)
+    deadline = time.monotonic() + kit.patience
     return DelegationCall(
         session=session,
         action=action,
         parameters=parameters,
-        deadline=time.monotonic() + kit.patience,
+        deadline=deadline,
         request_id=new_id(),
         credential=credential,
+        tickets=None if kit.granter is None else Lent(kit.granter, session, deadline),
     )
 
 
@@ -140,9 +146,12 @@ async def ask(
 
 
 def road_to(
-    module: DelegationModule, timeout: float = 30.0, credentials: CredentialSource | None = None
+    module: DelegationModule,
+    timeout: float = 30.0,
+    credentials: CredentialSource | None = None,
+    granter: TicketGranter | None = None,
 ) -> tuple[Pipeline, MemorySink]:
     """A real pipeline with the module registered as :data:`NAME`, and what it records."""
     registry, sink = DelegationRegistry(), MemorySink()
-    registry.register(NAME, module, credentials=credentials)
+    registry.register(NAME, module, credentials=credentials, granter=granter)
     return Pipeline(registry, Audit(sink), validator=validate_parameters, timeout=timeout), sink

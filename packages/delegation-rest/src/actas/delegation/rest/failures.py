@@ -9,7 +9,7 @@ from actas.core.errors import (
     DownstreamUnavailable,
     LimitExceeded,
 )
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 from actas.http import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 
 
