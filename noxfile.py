@@ -155,7 +155,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Whatever the documentation says is held by the tests in docs/tests."""
-    session.install(*EVERYTHING, *GROUPS)
+    session.install(*root_group("docs"), *EVERYTHING, *GROUPS)
     session.run("pytest", "docs/tests", *session.posargs)
 
 
