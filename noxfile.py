@@ -160,8 +160,22 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Whatever the documentation says is held by the tests in docs/tests."""
-    session.install(*EVERYTHING, *GROUPS)
+    session.install(*root_group("docs"), *EVERYTHING, *GROUPS)
     session.run("pytest", "docs/tests", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Each example runs as its README says, and the plug-in among them passes its own tests as a wheel."""
+    session.install(*EVERYTHING, *GROUPS)
+    session.run("pytest", "examples/tests", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The documentation as a site; a link that leads nowhere and a page that is not listed are errors."""
+    session.install(*root_group("site"))
+    session.run("python", str(TOOLS / "build_site.py"), str(Path(session.create_tmp()).resolve() / "documentation"))
 
 
 @nox.session(default=False)
