@@ -1,4 +1,4 @@
-"""Filters: read to the end, sent as what they say, and nothing else. An independent decoder (pyasn1) reads them back."""
+"""Filters: read to the end, and sent as what they say, which a decoder of the tests reads back."""
 
 import re
 from typing import Any
