@@ -2,7 +2,15 @@
 
 from actas.http.addresses import AddressGuard
 from actas.http.client import HttpClient, HttpResponse, TlsIdentity
-from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.errors import (
+    AddressRefused,
+    HttpError,
+    HttpTimeout,
+    InsecureUrl,
+    RequestRefused,
+    ResponseTooLarge,
+    UnexpectedResponse,
+)
 from actas.http.presenting import present, presented, subject
 from actas.http.retries import BUSY, pause_after
 from actas.http.services import client_to, network_problems, service_url
@@ -18,6 +26,7 @@ __all__ = [
     "HttpSettings",
     "HttpTimeout",
     "InsecureUrl",
+    "RequestRefused",
     "ResponseTooLarge",
     "TlsIdentity",
     "UnexpectedResponse",

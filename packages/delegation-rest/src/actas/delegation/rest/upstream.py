@@ -8,7 +8,6 @@ from actas.core.errors import DelegationTimeout
 from actas.core.models import Credential
 from actas.delegation.rest.failures import from_http, from_status
 from actas.delegation.rest.operations import Target
-from actas.delegation.rest.paths import Template
 from actas.delegation.rest.settings import RestSettings
 from actas.http import (
     BUSY,
@@ -24,6 +23,7 @@ from actas.http import (
     present,
     service_url,
 )
+from actas.http.paths import Template
 
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
