@@ -13,7 +13,7 @@ from actas.http.errors import (
 )
 from actas.http.presenting import present, presented, subject
 from actas.http.retries import BUSY, pause_after
-from actas.http.services import client_to, network_problems, service_url
+from actas.http.services import base_of, client_to, network_problems, service_url
 from actas.http.settings import HttpSettings
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ResponseTooLarge",
     "TlsIdentity",
     "UnexpectedResponse",
+    "base_of",
     "client_to",
     "network_problems",
     "pause_after",

@@ -21,8 +21,7 @@ from actas.delegation.rest.operations import (
     schema,
 )
 from actas.delegation.rest.settings import Method, OperationSettings, RestSettings
-from actas.delegation.rest.upstream import base_of
-from actas.http import network_problems
+from actas.http import base_of, network_problems
 from actas.http.paths import AllowList, Template
 from actas.http.query import never_a_parameter
 

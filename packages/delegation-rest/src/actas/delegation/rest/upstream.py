@@ -18,12 +18,11 @@ from actas.http import (
     InsecureUrl,
     ResponseTooLarge,
     UnexpectedResponse,
+    base_of,
     client_to,
     pause_after,
     present,
-    service_url,
 )
-from actas.http.paths import Template
 
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
 """Asking again would change nothing."""
@@ -132,20 +131,6 @@ class Upstream:
             raise DelegationTimeout(detail="the service did not answer in time") from None
         except RuntimeError:
             raise HttpError(detail="the client was closed") from None
-
-
-def base_of(url: str) -> str:
-    """``url`` without a slash at its end. Raises ValueError where it is no base for requests."""
-    parts = service_url(url)
-    if "?" in url:
-        raise ValueError("has no place for a query")
-    path = parts.path.rstrip("/")
-    try:
-        if path and Template(path).names:
-            raise ValueError("it has no parameters")
-    except ValueError as error:
-        raise ValueError(f"its path is not one: {error}") from None
-    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def _time_for(pause: float, deadline: float) -> bool:
