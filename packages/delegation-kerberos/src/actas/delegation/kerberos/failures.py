@@ -137,8 +137,10 @@ _BASE: Final = -1765328384
 _KDC_UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVABLE = 156, 154, 220
 _KEYTAB_NO_KEY, _NO_SUCH_CREDENTIAL = 181, 141
 
+STALE: Final = frozenset({31, 32, 33, 37, 41, 44, 45, 60})
+"""What a KDC says whose key, or whose clock, is another one than when the gateway signed in."""
 _UNREACHABLE = dict.fromkeys((_KDC_UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVABLE, 29, 52, 60), KdcUnavailable)
-_SKEW = {37: ClockSkew}
+_SKEW = {33: ClockSkew, 37: ClockSkew}
 _OF_GATEWAY: dict[int, type[ActasError]] = {**_UNREACHABLE, **_SKEW}
 """Signing in with the keytab; all else is the gateway's own account."""
 _OF_USER: dict[int, type[ActasError]] = {
