@@ -1,0 +1,187 @@
+"""What is asked of a file server: a folder's entries, a part of a file, facts. Blocking: for threads."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from smbprotocol.create_contexts import (  # type: ignore[import-untyped]  # ships no types
+    SMB2CreateContextRequest,
+    SMB2CreateQueryMaximalAccessRequest,
+    SMB2CreateQueryMaximalAccessResponse,
+)
+from smbprotocol.exceptions import EndOfFile, NoMoreFiles  # type: ignore[import-untyped]
+from smbprotocol.file_info import FileAttributes, FileInformationClass  # type: ignore[import-untyped]
+from smbprotocol.open import CreateOptions, DirectoryAccessMask, FilePipePrinterAccessMask  # type: ignore[import-untyped]
+
+from actas.core.errors import InvalidParameters
+from actas.delegation.kerberos.smb_actions import Encoding
+from actas.delegation.kerberos.smb_client import UserConnection
+from actas.delegation.kerberos.smb_failures import FileUnsuitable
+from actas.delegation.kerberos.smb_paths import Place
+
+_CHUNK: Final = 262_144
+_FOLDER_CHUNK: Final = 65_536
+_SYMBOLIC_LINK, _MOUNT_POINT = 0xA000000C, 0xA0000003
+"""Reparse tags (MS-FSCC section 2.1.2.1)."""
+_NEVER = datetime(1601, 1, 1, tzinfo=UTC)
+"""FILETIME zero: the server does not say."""
+_MAXIMAL: Final = (("read", 0x1), ("write", 0x2), ("append", 0x4), ("execute", 0x20), ("delete", 0x10000))
+"""Of an access mask (MS-SMB2 section 2.2.13.1); for a folder these are: list, add files, add folders, traverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some bytes of a file."""
+
+    data: bytes
+    size: int
+    """Of the whole file."""
+    modified: str | None
+
+
+def list_folder(connection: UserConnection, place: Place, *, hidden: bool, skip: int, most: int) -> dict[str, object]:
+    """At most ``most`` entries after the first ``skip``, in the server's order.
+
+    Raises:
+        ActasError: the server refused that, or it is no folder.
+    """
+    access = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_ATTRIBUTES
+    items: list[dict[str, object]] = []
+    more = False
+    with connection.opened(place, access, CreateOptions.FILE_DIRECTORY_FILE) as folder:
+        for number, entry in enumerate(_entries(folder, hidden=hidden)):
+            if len(items) == most:
+                more = True
+                break
+            if number >= skip:
+                items.append(entry)
+    next_offset = skip + len(items) if more else None
+    return {"item_count": len(items), "items": items, "truncated": more, "next_offset": next_offset}
+
+
+def read(connection: UserConnection, place: Place, *, offset: int, most: int) -> Part:
+    """At most ``most`` bytes from ``offset`` on.
+
+    Raises:
+        ActasError: the server refused that, or it is no file.
+    """
+    access = FilePipePrinterAccessMask.FILE_READ_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+    options = CreateOptions.FILE_NON_DIRECTORY_FILE | CreateOptions.FILE_SEQUENTIAL_ONLY
+    parts: list[bytes] = []
+    with connection.opened(place, access, options) as file:
+        chunk = min(_CHUNK, int(file.connection.max_read_size))
+        left = most
+        while left > 0 and offset < file.end_of_file:
+            try:
+                part = bytes(file.read(offset, min(left, chunk)))
+            except EndOfFile:  # it has become shorter
+                break
+            if not part or len(part) > left:
+                break
+            parts.append(part)
+            offset, left = offset + len(part), left - len(part)
+        return Part(b"".join(parts), file.end_of_file, _time(file.last_write_time))
+
+
+def facts(connection: UserConnection, place: Place) -> dict[str, object]:
+    """What a file or folder is, and what the server says that the user may do with it.
+
+    Raises:
+        ActasError: the server refused that.
+    """
+    ask = SMB2CreateContextRequest()
+    ask["buffer_name"] = SMB2CreateQueryMaximalAccessRequest.NAME
+    access = FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+    with connection.opened(place, access, 0, [ask]) as opened:
+        attributes = opened.file_attributes
+        folder = _has(attributes, FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
+        return {
+            "name": place.name,
+            "type": "directory" if folder else "file",
+            "size": 0 if folder else opened.end_of_file,
+            "created": _time(opened.creation_time),
+            "modified": _time(opened.last_write_time),
+            "accessed": _time(opened.last_access_time),
+            "is_read_only": _has(attributes, FileAttributes.FILE_ATTRIBUTE_READONLY),
+            "is_hidden": _has(attributes, FileAttributes.FILE_ATTRIBUTE_HIDDEN),
+            "permissions": _permissions(opened.answers),
+        }
+
+
+def shown(part: Part, encoding: Encoding, offset: int) -> tuple[str, int]:
+    """The bytes as ``encoding`` has them, and how many of them that is: half a character at the end is left over.
+
+    Raises:
+        FileUnsuitable: they are no text of that encoding.
+    """
+    data = part.data
+    match encoding:
+        case "base64":
+            return base64.b64encode(data).decode(), len(data)
+        case "hex":
+            return data.hex(), len(data)
+        case "binary":
+            return data.decode("latin-1"), len(data)
+        case "ascii" | "utf8":
+            pass
+    name = "ascii" if encoding == "ascii" else "utf-8"
+    try:
+        return data.decode(name), len(data)
+    except UnicodeDecodeError as error:
+        cut = offset + len(data) < part.size and error.reason == "unexpected end of data"
+        if cut and error.start:
+            return data[: error.start].decode(name), error.start
+        if cut:
+            raise InvalidParameters("max_bytes: one character has more bytes. Ask for at least 4.") from None
+        raise FileUnsuitable("The file is no text in this encoding. Read it with encoding base64.") from None
+
+
+def _entries(folder: Any, *, hidden: bool) -> Iterator[dict[str, object]]:
+    while True:
+        try:
+            page = folder.query_directory(
+                "*", FileInformationClass.FILE_ID_BOTH_DIRECTORY_INFORMATION, max_output=_FOLDER_CHUNK
+            )
+        except NoMoreFiles:
+            return
+        for raw in page:
+            entry = _entry(raw)
+            if entry["name"] not in (".", "..") and (hidden or not entry["hidden"]):
+                yield entry
+
+
+def _entry(raw: Any) -> dict[str, object]:
+    attributes = raw["file_attributes"].get_value()
+    name = raw["file_name"].get_value().decode("utf-16-le", errors="replace")
+    # For a reparse point this field has its tag (MS-FSCC section 2.4.17).
+    reparse = _has(attributes, FileAttributes.FILE_ATTRIBUTE_REPARSE_POINT)
+    link = reparse and raw["ea_size"].get_value() in (_SYMBOLIC_LINK, _MOUNT_POINT)
+    folder = _has(attributes, FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
+    return {
+        "name": name,
+        "type": "link" if link else "directory" if folder else "file",
+        "size": 0 if folder else raw["end_of_file"].get_value(),
+        "modified": _time(raw["last_write_time"].get_value()),
+        "hidden": _has(attributes, FileAttributes.FILE_ATTRIBUTE_HIDDEN) or name.startswith("."),
+    }
+
+
+def _permissions(answers: list[Any]) -> dict[str, bool] | None:
+    """What the user may do, None where the server does not say."""
+    for answer in answers:
+        if isinstance(answer, SMB2CreateQueryMaximalAccessResponse) and not answer["query_status"].get_value():
+            mask = answer["maximal_access"].get_value()
+            return {name: bool(mask & bit) for name, bit in _MAXIMAL}
+    return None
+
+
+def _has(attributes: int, attribute: int) -> bool:
+    return bool(attributes & attribute)
+
+
+def _time(value: datetime) -> str | None:
+    """ISO 8601 in UTC. SMB's times have tenths of microseconds, and no zone but this one."""
+    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return None if aware <= _NEVER else aware.isoformat(timespec="milliseconds").replace("+00:00", "Z")
