@@ -5,8 +5,8 @@ The tickets come from a source that is as small as can be, so that what is tried
 
 import os
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkstemp
@@ -135,4 +135,23 @@ class Stage:
         return result.data
 
 
-__all__ = ["ALICE", "BOB", "GATEWAY", "LabTickets", "SharePoolSettings", "Stage", "user"]
+@asynccontextmanager
+async def other_server(realm: KerberosRealm, lines: str) -> AsyncGenerator[SambaServer]:
+    """A server of the test's own, on the same principal with the same key."""
+    server = SambaServer(realm, lines=lines)
+    server.add_users("alice", "bob")
+    with server:
+        yield server
+
+
+__all__ = [
+    "ALICE",
+    "BOB",
+    "GATEWAY",
+    "LabTickets",
+    "SharePoolSettings",
+    "ShareSettings",
+    "Stage",
+    "other_server",
+    "user",
+]

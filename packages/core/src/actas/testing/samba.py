@@ -69,7 +69,7 @@ class SambaServer:
 
     Args:
         realm: where its tickets come from; it becomes a service there.
-        lines: more lines for the section ``[global]``.
+        lines: more lines for the section ``[global]``; ``{folder}`` is the server's own.
 
     Raises:
         ServerMissing: it is not installed, or this process is not root.
@@ -87,8 +87,10 @@ class SambaServer:
             raise ServerMissing("Samba carries out requests as other users, which takes root: run the tests as root")
         self.realm = realm
         self.service = f"cifs/{self.host}"
-        self._keytab = realm.add_service(self.service)
-        realm.administer(f"modprinc +no_auth_data_required {self.service}")
+        self._keytab = realm.keytab(self.service)
+        if not self._keytab.exists():  # several servers of one realm are the same service
+            realm.add_service(self.service)
+            realm.administer(f"modprinc +no_auth_data_required {self.service}")
         self.folder = Path(tempfile.mkdtemp(prefix="actas-samba-"))
         self.folder.chmod(0o711)
         for name in _FOLDERS:
@@ -197,7 +199,11 @@ class SambaServer:
 
     def _configure(self) -> None:
         text = _CONFIGURATION.format(
-            realm=self.realm.realm, keytab=self._keytab, port=self.port, folder=self.folder, more=_indented(self._lines)
+            realm=self.realm.realm,
+            keytab=self._keytab,
+            port=self.port,
+            folder=self.folder,
+            more=_indented(self._lines.format(folder=self.folder)),
         )
         for name, lines in self._shares.items():
             text += _SHARE.format(name=name, path=self.share(name), more=_indented(lines))

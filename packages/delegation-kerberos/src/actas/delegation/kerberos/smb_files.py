@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from smbprotocol.create_contexts import (  # type: ignore[import-untyped]  # ships no types
@@ -13,20 +12,22 @@ from smbprotocol.create_contexts import (  # type: ignore[import-untyped]  # shi
 )
 from smbprotocol.exceptions import EndOfFile, NoMoreFiles  # type: ignore[import-untyped]
 from smbprotocol.file_info import FileAttributes, FileInformationClass  # type: ignore[import-untyped]
-from smbprotocol.open import CreateOptions, DirectoryAccessMask, FilePipePrinterAccessMask  # type: ignore[import-untyped]
+from smbprotocol.open import (  # type: ignore[import-untyped]
+    CreateOptions,
+    DirectoryAccessMask,
+    FilePipePrinterAccessMask,
+    SMB2QueryDirectoryResponse,
+)
 
 from actas.core.errors import InvalidParameters
 from actas.delegation.kerberos.smb_actions import Encoding
 from actas.delegation.kerberos.smb_client import UserConnection
+from actas.delegation.kerberos.smb_entries import Entry, entries, in_utc
 from actas.delegation.kerberos.smb_failures import FileUnsuitable
 from actas.delegation.kerberos.smb_paths import Place
 
 _CHUNK: Final = 262_144
 _FOLDER_CHUNK: Final = 65_536
-_SYMBOLIC_LINK, _MOUNT_POINT = 0xA000000C, 0xA0000003
-"""Reparse tags (MS-FSCC section 2.1.2.1)."""
-_NEVER = datetime(1601, 1, 1, tzinfo=UTC)
-"""FILETIME zero: the server does not say."""
 _MAXIMAL: Final = (("read", 0x1), ("write", 0x2), ("append", 0x4), ("execute", 0x20), ("delete", 0x10000))
 """Of an access mask (MS-SMB2 section 2.2.13.1); for a folder these are: list, add files, add folders, traverse."""
 
@@ -51,12 +52,12 @@ def list_folder(connection: UserConnection, place: Place, *, hidden: bool, skip:
     items: list[dict[str, object]] = []
     more = False
     with connection.opened(place, access, CreateOptions.FILE_DIRECTORY_FILE) as folder:
-        for number, entry in enumerate(_entries(folder, hidden=hidden)):
+        for number, entry in enumerate(each for each in _entries(folder) if hidden or not each.hidden):
             if len(items) == most:
                 more = True
                 break
             if number >= skip:
-                items.append(entry)
+                items.append(entry.shown())
     next_offset = skip + len(items) if more else None
     return {"item_count": len(items), "items": items, "truncated": more, "next_offset": next_offset}
 
@@ -82,7 +83,7 @@ def read(connection: UserConnection, place: Place, *, offset: int, most: int) ->
                 break
             parts.append(part)
             offset, left = offset + len(part), left - len(part)
-        return Part(b"".join(parts), file.end_of_file, _time(file.last_write_time))
+        return Part(b"".join(parts), file.end_of_file, in_utc(file.last_write_time))
 
 
 def facts(connection: UserConnection, place: Place) -> dict[str, object]:
@@ -101,9 +102,9 @@ def facts(connection: UserConnection, place: Place) -> dict[str, object]:
             "name": place.name,
             "type": "directory" if folder else "file",
             "size": 0 if folder else opened.end_of_file,
-            "created": _time(opened.creation_time),
-            "modified": _time(opened.last_write_time),
-            "accessed": _time(opened.last_access_time),
+            "created": in_utc(opened.creation_time),
+            "modified": in_utc(opened.last_write_time),
+            "accessed": in_utc(opened.last_access_time),
             "is_read_only": _has(attributes, FileAttributes.FILE_ATTRIBUTE_READONLY),
             "is_hidden": _has(attributes, FileAttributes.FILE_ATTRIBUTE_HIDDEN),
             "permissions": _permissions(opened.answers),
@@ -138,34 +139,20 @@ def shown(part: Part, encoding: Encoding, offset: int) -> tuple[str, int]:
         raise FileUnsuitable("The file is no text in this encoding. Read it with encoding base64.") from None
 
 
-def _entries(folder: Any, *, hidden: bool) -> Iterator[dict[str, object]]:
+def _entries(folder: Any) -> Iterator[Entry]:
+    """All of them, page by page, as long as somebody wants more."""
+    tree, connection = folder.tree_connect, folder.connection
     while True:
+        query, _ = folder.query_directory(
+            "*", FileInformationClass.FILE_ID_BOTH_DIRECTORY_INFORMATION, max_output=_FOLDER_CHUNK, send=False
+        )
         try:
-            page = folder.query_directory(
-                "*", FileInformationClass.FILE_ID_BOTH_DIRECTORY_INFORMATION, max_output=_FOLDER_CHUNK
-            )
+            answer = connection.receive(connection.send(query, tree.session.session_id, tree.tree_connect_id))
         except NoMoreFiles:
             return
-        for raw in page:
-            entry = _entry(raw)
-            if entry["name"] not in (".", "..") and (hidden or not entry["hidden"]):
-                yield entry
-
-
-def _entry(raw: Any) -> dict[str, object]:
-    attributes = raw["file_attributes"].get_value()
-    name = raw["file_name"].get_value().decode("utf-16-le", errors="replace")
-    # For a reparse point this field has its tag (MS-FSCC section 2.4.17).
-    reparse = _has(attributes, FileAttributes.FILE_ATTRIBUTE_REPARSE_POINT)
-    link = reparse and raw["ea_size"].get_value() in (_SYMBOLIC_LINK, _MOUNT_POINT)
-    folder = _has(attributes, FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
-    return {
-        "name": name,
-        "type": "link" if link else "directory" if folder else "file",
-        "size": 0 if folder else raw["end_of_file"].get_value(),
-        "modified": _time(raw["last_write_time"].get_value()),
-        "hidden": _has(attributes, FileAttributes.FILE_ATTRIBUTE_HIDDEN) or name.startswith("."),
-    }
+        page = SMB2QueryDirectoryResponse()
+        page.unpack(answer["data"].get_value())
+        yield from entries(bytes(page["buffer"].get_value()))
 
 
 def _permissions(answers: list[Any]) -> dict[str, bool] | None:
@@ -179,9 +166,3 @@ def _permissions(answers: list[Any]) -> dict[str, bool] | None:
 
 def _has(attributes: int, attribute: int) -> bool:
     return bool(attributes & attribute)
-
-
-def _time(value: datetime) -> str | None:
-    """ISO 8601 in UTC. SMB's times have tenths of microseconds, and no zone but this one."""
-    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return None if aware <= _NEVER else aware.isoformat(timespec="milliseconds").replace("+00:00", "Z")
