@@ -16,7 +16,6 @@ from actas.core import ActasError
 from actas.core.errors import DownstreamUnavailable, IdentityMismatch
 from actas.delegation.kerberos.smb_wire import SealedConnection
 from actas.testing.kdc import KerberosRealm
-from actas.testing.samba import SambaServer
 
 pytestmark = pytest.mark.anyio
 
