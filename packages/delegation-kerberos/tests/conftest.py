@@ -1,4 +1,4 @@
-"""A real KDC and a real file server."""
+"""A real KDC with users, services and lists, a gateway in its realm, and a file server."""
 
 import sys
 from collections.abc import AsyncGenerator, Iterator
@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from actas.testing.fixtures import kerberos_realm, samba_server
+from actas.testing.fixtures import kerberos_realm, needed_in_ci
 from actas.testing.kdc import KerberosRealm
 from actas.testing.samba import SambaServer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from smb_stage import GATEWAY, LabTickets, Stage
+from kerberos_stage import Gateway, opened, populate, settings_for
+from smb_stage import Stage, staged
 
-__all__ = ["kerberos_realm", "samba_server"]
+__all__ = ["kerberos_realm"]
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +23,35 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def tickets(kerberos_realm: KerberosRealm, samba_server: SambaServer) -> Iterator[LabTickets]:
-    keytab = kerberos_realm.add_service(GATEWAY, transition=True)
-    kerberos_realm.allow(GATEWAY, samba_server.service)
-    kerberos_realm.add_users("alice", "bob")
-    samba_server.add_users("alice", "bob")
-    yield LabTickets(kerberos_realm, keytab)
+def realm(kerberos_realm: KerberosRealm) -> KerberosRealm:
+    """The session's realm: tests leave it as it is."""
+    populate(kerberos_realm)
+    return kerberos_realm
 
 
 @pytest.fixture
-async def stage(samba_server: SambaServer, tickets: LabTickets) -> AsyncGenerator[Stage]:
-    tickets.refused.clear()
-    opened = Stage(samba_server, tickets)
-    yield opened
-    await opened.shares.destroy()
+def own_realm(realm: KerberosRealm) -> Iterator[KerberosRealm]:
+    """One that a test may break."""
+    with needed_in_ci(), KerberosRealm() as own, own.in_use():
+        populate(own)
+        yield own
+
+
+@pytest.fixture
+async def gateway(realm: KerberosRealm) -> AsyncGenerator[Gateway]:
+    async with opened(settings_for(realm)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def samba(realm: KerberosRealm) -> Iterator[SambaServer]:
+    """A file server on which tests add files of their own, and nothing else."""
+    with needed_in_ci(), SambaServer(realm) as server:
+        server.add_users("alice", "bob")
+        yield server
+
+
+@pytest.fixture
+async def stage(realm: KerberosRealm, samba: SambaServer) -> AsyncGenerator[Stage]:
+    async with staged(realm, samba) as made:
+        yield made

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actas.core import ConfigurationError
+from actas.delegation.kerberos.settings import KerberosSettings
 from actas.delegation.kerberos.smb_checks import problems
 from actas.delegation.kerberos.smb_failures import PathRefused
 from actas.delegation.kerberos.smb_paths import Place, locate, segments
@@ -16,7 +16,6 @@ from actas.delegation.kerberos.smb_settings import (
     ShareSettings,
     SmbSettings,
 )
-from actas.delegation.kerberos.smb_shares import FileShares
 
 WHOLE = ShareSettings(server="Files.example.com", share="Data")
 PART = ShareSettings(server="files.example.com", share="part", folder="Reports/2026")
@@ -172,12 +171,18 @@ def test_a_path_that_was_shown_means_the_same_again(inner: str) -> None:
     assert locate(place.path, SHARES) == place
 
 
+def told(settings: SmbSettings) -> list[str]:
+    targets = ["cifs/files.example.com", "cifs/a"]
+    return problems(KerberosSettings(principal="gw@EXAMPLE.COM", keytab="/k", targets=targets, smb=settings))
+
+
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "where"),
     [
         (SmbSettings(allow=[ShareSettings(server="a b", share="x")]), "allow.0.server"),
         (SmbSettings(allow=[ShareSettings(server="-x", share="x")]), "allow.0.server"),
         (SmbSettings(allow=[ShareSettings(server="", share="x")]), "allow.0.server"),
+        (SmbSettings(allow=[ShareSettings(server="other.example.com", share="x")]), "allow.0.server"),
         (SmbSettings(allow=[ShareSettings(server="a", share="x", port=0)]), "allow.0.port"),
         (SmbSettings(allow=[ShareSettings(server="a", share="")]), "allow.0.share"),
         (SmbSettings(allow=[ShareSettings(server="a", share="x/y")]), "allow.0.share"),
@@ -188,15 +193,14 @@ def test_a_path_that_was_shown_means_the_same_again(inner: str) -> None:
         (SmbSettings(allow=[WHOLE, ShareSettings(server="files.EXAMPLE.com", share="DATA")]), "allow.1: "),
         (SmbSettings(allow=[WHOLE], pool=SharePoolSettings(total=0)), "pool.total"),
         (SmbSettings(allow=[WHOLE], limits=ShareLimitSettings(seconds=-1)), "limits.seconds"),
+        (SmbSettings(allow=[WHOLE], permission=""), "permission"),
     ],
 )
-def test_a_typo_of_the_operators_stops_the_start(settings: SmbSettings, told: str) -> None:
-    (problem,) = problems(settings)
-    assert problem.startswith(told)
-    with pytest.raises(ConfigurationError):
-        FileShares(settings, None)
+def test_a_typo_of_the_operators_is_told_with_its_place(settings: SmbSettings, where: str) -> None:
+    (problem,) = told(settings)
+    assert problem.startswith(f"smb.{where}")
 
 
 def test_good_settings_have_no_problems() -> None:
-    assert problems(SmbSettings(allow=SHARES)) == []
-    assert problems(SmbSettings()) == []
+    assert told(SmbSettings(allow=SHARES)) == []
+    assert told(SmbSettings()) == []

@@ -5,28 +5,27 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
-from smb_stage import ALICE, BOB, LabTickets, SharePoolSettings, Stage, other_server, user
+from smb_stage import ALICE, BOB, SharePoolSettings, Stage, other_server, staged, user
 
-from actas.core import ActasError, CredentialRejected
+from actas.core import ActasError, CredentialRejected, Session
 from actas.core.errors import DelegationRefused, DelegationTimeout, DownstreamUnavailable
-from actas.delegation.kerberos.smb_failures import SharesBusy
+from actas.delegation.kerberos.smb_failures import FileRefused, SharesBusy
 from actas.testing.kdc import KerberosRealm
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def own(kerberos_realm: KerberosRealm, tickets: LabTickets) -> AsyncGenerator[Stage]:
+async def own(realm: KerberosRealm) -> AsyncGenerator[Stage]:
     """A server of the test's own, which may be frozen and killed."""
-    tickets.refused.clear()
-    async with other_server(kerberos_realm, "") as server:
+    async with other_server(realm) as server:
         for name in ("alice", "bob"):
             server.write(f"{name}.txt", f"of {name}".encode(), owner=name)
-        stage = Stage(server, tickets, pool=SharePoolSettings(total=4, per_user=2, wait_seconds=0.5))
-        yield stage
-        await stage.shares.destroy()
+        async with staged(realm, server, pool=SharePoolSettings(total=4, per_user=2, wait_seconds=0.5)) as stage:
+            yield stage
 
 
 async def reads_hers(stage: Stage) -> None:
@@ -87,76 +86,83 @@ async def test_one_user_does_not_take_all_connections(own: Stage) -> None:
     await asyncio.gather(*calls)
 
 
-async def test_who_gets_no_ticket_any_more_has_no_use_of_a_kept_connection(own: Stage) -> None:
+async def test_who_gets_no_ticket_any_more_has_no_use_of_a_kept_connection(
+    own: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await reads_hers(own)
-    own.tickets.refused.add("alice")
+
+    async def none(session: Session, target: str, *, deadline: float) -> Any:
+        raise DelegationRefused
+
+    monkeypatch.setattr(own.module, "ticket", none)
     with pytest.raises(DelegationRefused):
         await own.call(ALICE, "list-directory")
 
 
-async def test_a_ticket_that_the_server_does_not_take_is_discarded_and_another_one_tried(
-    own: Stage, kerberos_realm: KerberosRealm
-) -> None:
+async def test_after_the_server_got_a_new_key_another_ticket_is_obtained(own: Stage, realm: KerberosRealm) -> None:
+    await reads_hers(own)
     own.server.kill()
-    keytab = own.server._keytab
-    whole = keytab.read_bytes()
-    kerberos_realm.add_service("cifs/other.example.com")
-    keytab.write_bytes(kerberos_realm.keytab("cifs/other.example.com").read_bytes())
+    realm.rotate(own.server.service)
+    own.server.start()
+    await reads_hers(own)
+
+
+async def test_a_server_that_takes_no_ticket_lets_nobody_in(own: Stage, realm: KerberosRealm) -> None:
+    own.server.kill()
+    keytab = realm.keytab(own.server.service)
+    right = keytab.read_bytes()
     try:
+        keytab.write_bytes(realm.add_service("cifs/other.example.com").read_bytes())
         own.server.start()
-        own.tickets.discarded.clear()
         with pytest.raises(CredentialRejected):
             await own.call(ALICE, "list-directory")
-        assert own.tickets.discarded == ["cifs/localhost"]
     finally:
-        keytab.write_bytes(whole)
+        keytab.write_bytes(right)
 
 
 async def test_a_connection_is_not_used_for_longer_than_its_ticket(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await reads_hers(own)
-    (idle,) = [held for kept in own.shares._pool._idle.values() for held in kept]
+    (idle,) = [held for kept in own.pool._idle.values() for held in kept]
     first = idle.connection
     first.expires_at = time.time() - 1
     await reads_hers(own)
     assert not first.usable
 
 
-async def test_a_destroyed_module_refuses_and_leaves_no_thread_and_no_socket(
-    own: Stage, kerberos_realm: KerberosRealm
-) -> None:
+async def test_a_destroyed_module_refuses_and_leaves_no_thread_and_no_socket(own: Stage) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    stage = Stage(own.server, own.tickets)
-    for session in (ALICE, BOB):
-        await stage.call(session, "list-directory")
-    await stage.shares.destroy()
-    await stage.shares.destroy()
-    with pytest.raises(DownstreamUnavailable):
-        await stage.call(ALICE, "list-directory")
-    for _ in range(50):
-        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("msg_worker")]
+    async with staged(own.realm, own.server) as stage:
+        for session in (ALICE, BOB):
+            await stage.call(session, "list-directory")
+        calls = [stage.ask(ALICE, "list-directory") for _ in range(2)]
+    for call in calls:
+        with pytest.raises(ActasError):
+            await stage.module.delegate(call)
+    names = ["?"]
+    for _ in range(60):
+        names = [each.name for each in threading.enumerate() if str(own.server.port) in each.name]
         if not names and len(os.listdir("/proc/self/fd")) <= before:
             break
         await asyncio.sleep(0.05)
-    assert not [name for name in names if str(own.server.port) in name]
+    assert not names
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-async def test_twenty_users_at_once_are_each_themselves(own: Stage, kerberos_realm: KerberosRealm) -> None:
+async def test_twenty_users_at_once_are_each_themselves(own: Stage, realm: KerberosRealm) -> None:
     names = [f"user{number:02}" for number in range(20)]
-    kerberos_realm.add_users(*names)
+    realm.add_users(*names)
     own.server.add_users(*names)
     for name in names:
         own.server.write(f"of/{name}", name.encode(), owner=name)
-    stage = Stage(own.server, own.tickets, pool=SharePoolSettings(total=8, wait_seconds=20))
 
-    async def each(name: str, other: str) -> None:
+    async def each(stage: Stage, name: str, other: str) -> None:
         for _ in range(3):
             data = await stage.data(user(name), "read-file", f"of/{name}")
             assert data["contents"] == name
             result = await stage.call(user(name), "file-info", path=f"//localhost/files/of/{name}")
             assert result.receipt.details["account"] == f"EXAMPLE\\{name}"
-            with pytest.raises(ActasError):
+            with pytest.raises(FileRefused):
                 await stage.call(user(name), "read-file", path=f"//localhost/files/of/{other}")
 
-    await asyncio.gather(*(each(name, names[number - 1]) for number, name in enumerate(names)))
-    await stage.shares.destroy()
+    async with staged(realm, own.server, pool=SharePoolSettings(total=8, wait_seconds=20)) as stage:
+        await asyncio.gather(*(each(stage, name, names[number - 1]) for number, name in enumerate(names)))

@@ -4,15 +4,16 @@ import logging
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from smb_meddler import Meddler, framed
-from smb_stage import ALICE, LabTicket, LabTickets, ShareSettings, Stage, other_server
+from smb_stage import ALICE, ShareSettings, Stage, other_server, staged
 from smbprotocol.exceptions import StoppedOnSymlink
 from smbprotocol.header import NtStatus, SMB2HeaderRequest, SMB2HeaderResponse
+from spnego import KerberosCCache
 
-from actas.core import ActasError
+from actas.core import ActasError, Session
 from actas.core.errors import DownstreamUnavailable, IdentityMismatch
 from actas.delegation.kerberos.smb_wire import SealedConnection
 from actas.testing.kdc import KerberosRealm
@@ -31,12 +32,9 @@ async def read_past(
     stage.server.write("sealed.txt", b"the truth", owner="alice")
     with Meddler(stage.server.port, meddle) as meddler:
         allow = [ShareSettings(server="localhost", share="files", port=meddler.port)]
-        other = Stage(stage.server, stage.tickets, allow=allow, identity=identity)
-        try:
+        async with staged(stage.realm, stage.server, allow=allow, identity=identity) as other:
             with pytest.raises(ActasError) as caught:
                 await other.data(ALICE, "read-file", "sealed.txt")
-        finally:
-            await other.shares.destroy()
     return caught.value, f"{caught.value!r} {caught.value.detail}"
 
 
@@ -137,40 +135,39 @@ def test_a_link_is_an_error_and_what_it_points_to_is_not_asked_for() -> None:
 @pytest.mark.parametrize(
     "lines", ["server smb encrypt = off", "server min protocol = SMB2\nserver max protocol = SMB2_10"]
 )
-async def test_a_server_without_smb_3_and_encryption_is_not_used(
-    kerberos_realm: KerberosRealm, tickets: LabTickets, lines: str
-) -> None:
-    async with other_server(kerberos_realm, lines) as server:
-        weak = Stage(server, tickets)
+async def test_a_server_without_smb_3_and_encryption_is_not_used(realm: KerberosRealm, lines: str) -> None:
+    async with other_server(realm, lines) as server, staged(realm, server) as weak:
         with pytest.raises(DownstreamUnavailable):
             await weak.call(ALICE, "list-directory")
-        await weak.shares.destroy()
 
 
 async def test_a_session_that_the_server_takes_for_somebody_elses_is_refused(
-    stage: Stage, tickets: LabTickets, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    obtain = tickets.obtain
+    right = stage.module.ticket
 
-    def mixed_up(name: str, target: str) -> LabTicket:
-        return replace(obtain(name, target), credentials=obtain("bob", target).credentials)
+    class OfBob:
+        def __init__(self, ticket: Any) -> None:
+            self.principal, self.target, self.expires_at = "bob@EXAMPLE.COM", ticket.target, ticket.expires_at
+            self.cache_file = ticket.cache_file
 
-    monkeypatch.setattr(tickets, "obtain", mixed_up)
+    async def mixed_up(session: Session, target: str, *, deadline: float) -> Any:
+        return OfBob(await right(session, target, deadline=deadline))
+
+    monkeypatch.setattr(stage.module, "ticket", mixed_up)
+    monkeypatch.setattr("actas.delegation.kerberos.smb_client.KerberosCCache", lambda cache, _: KerberosCCache(cache))
     with pytest.raises(IdentityMismatch):
         await stage.call(ALICE, "list-directory")
 
 
-async def test_whom_the_server_does_not_know_does_not_become_its_guest(
-    kerberos_realm: KerberosRealm, tickets: LabTickets
-) -> None:
-    async with other_server(kerberos_realm, "map to guest = Bad Uid\nguest account = bob") as server:
+async def test_whom_the_server_does_not_know_does_not_become_its_guest(realm: KerberosRealm) -> None:
+    async with other_server(realm, "map to guest = Bad Uid\nguest account = bob") as server:
         server._accounts.pop("alice")
         server._write_accounts()
         for identity in ("server", "ticket"):
-            guest = Stage(server, tickets, identity=identity)
-            with pytest.raises(ActasError):
-                await guest.call(ALICE, "list-directory")
-            await guest.shares.destroy()
+            async with staged(realm, server, identity=identity) as guest:
+                with pytest.raises(ActasError):
+                    await guest.call(ALICE, "list-directory")
 
 
 async def test_no_logger_has_tickets_or_contents(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

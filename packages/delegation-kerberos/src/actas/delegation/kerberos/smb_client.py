@@ -14,8 +14,8 @@ from smbprotocol.session import Session  # type: ignore[import-untyped]
 from smbprotocol.tree import TreeConnect  # type: ignore[import-untyped]
 from spnego import KerberosCCache
 
-from actas.core import Ticket
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
+from actas.core.tickets import Ticket
 from actas.delegation.kerberos.smb_failures import FileUnsuitable, from_login, from_status, lost, no_context
 from actas.delegation.kerberos.smb_paths import Place
 from actas.delegation.kerberos.smb_whoami import account
@@ -77,9 +77,8 @@ class UserConnection:
 
     def _set_up(self, ticket: Ticket) -> Any:
         with ticket.cache_file() as cache:
-            session = Session(
-                self._wire, username=KerberosCCache(f"FILE:{cache}"), require_encryption=True, auth_protocol="kerberos"
-            )
+            user = KerberosCCache(f"FILE:{cache}", ticket.principal)
+            session = Session(self._wire, username=user, require_encryption=True, auth_protocol="kerberos")
             try:
                 session.connect()
             except SMBResponseException as error:

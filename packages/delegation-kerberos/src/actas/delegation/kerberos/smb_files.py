@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from smbprotocol.create_contexts import (  # type: ignore[import-untyped]  # ships no types
@@ -32,16 +31,6 @@ _MAXIMAL: Final = (("read", 0x1), ("write", 0x2), ("append", 0x4), ("execute", 0
 """Of an access mask (MS-SMB2 section 2.2.13.1); for a folder these are: list, add files, add folders, traverse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some bytes of a file."""
-
-    data: bytes
-    size: int
-    """Of the whole file."""
-    modified: str | None
-
-
 def list_folder(connection: UserConnection, place: Place, *, hidden: bool, skip: int, most: int) -> dict[str, object]:
     """At most ``most`` entries after the first ``skip``, in the server's order.
 
@@ -62,28 +51,43 @@ def list_folder(connection: UserConnection, place: Place, *, hidden: bool, skip:
     return {"item_count": len(items), "items": items, "truncated": more, "next_offset": next_offset}
 
 
-def read(connection: UserConnection, place: Place, *, offset: int, most: int) -> Part:
-    """At most ``most`` bytes from ``offset`` on.
+def read(connection: UserConnection, place: Place, *, offset: int, most: int, encoding: Encoding) -> dict[str, object]:
+    """At most ``most`` bytes from ``offset`` on, as ``encoding`` has them.
 
     Raises:
-        ActasError: the server refused that, or it is no file.
+        ActasError: the server refused that, it is no file, or no text of that encoding.
     """
     access = FilePipePrinterAccessMask.FILE_READ_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
     options = CreateOptions.FILE_NON_DIRECTORY_FILE | CreateOptions.FILE_SEQUENTIAL_ONLY
-    parts: list[bytes] = []
     with connection.opened(place, access, options) as file:
-        chunk = min(_CHUNK, int(file.connection.max_read_size))
-        left = most
-        while left > 0 and offset < file.end_of_file:
-            try:
-                part = bytes(file.read(offset, min(left, chunk)))
-            except EndOfFile:  # it has become shorter
-                break
-            if not part or len(part) > left:
-                break
-            parts.append(part)
-            offset, left = offset + len(part), left - len(part)
-        return Part(b"".join(parts), file.end_of_file, in_utc(file.last_write_time))
+        size = int(file.end_of_file)
+        data = _bytes(file, offset, min(most, size - offset))
+        contents, length = _text(data, encoding, ends=offset + len(data) >= size)
+        more = length > 0 and offset + length < size
+        return {
+            "size": size,
+            "modified": in_utc(file.last_write_time),
+            "encoding": encoding,
+            "offset": offset,
+            "contents": contents,
+            "truncated": more,
+            "next_offset": offset + length if more else None,
+        }
+
+
+def _bytes(file: Any, offset: int, most: int) -> bytes:
+    chunk = min(_CHUNK, int(file.connection.max_read_size))
+    parts: list[bytes] = []
+    while most > 0:
+        try:
+            part = bytes(file.read(offset, min(most, chunk)))
+        except EndOfFile:  # it has become shorter
+            break
+        if not part:
+            break
+        parts.append(part[:most])
+        offset, most = offset + len(part), most - len(part)
+    return b"".join(parts)
 
 
 def facts(connection: UserConnection, place: Place) -> dict[str, object]:
@@ -111,13 +115,13 @@ def facts(connection: UserConnection, place: Place) -> dict[str, object]:
         }
 
 
-def shown(part: Part, encoding: Encoding, offset: int) -> tuple[str, int]:
-    """The bytes as ``encoding`` has them, and how many of them that is: half a character at the end is left over.
+def _text(data: bytes, encoding: Encoding, *, ends: bool) -> tuple[str, int]:
+    """``data`` as ``encoding`` has it, and how many bytes of it that is: unless the file ``ends`` there, half a
+    character is left over.
 
     Raises:
-        FileUnsuitable: they are no text of that encoding.
+        FileUnsuitable, InvalidParameters: that cannot be.
     """
-    data = part.data
     match encoding:
         case "base64":
             return base64.b64encode(data).decode(), len(data)
@@ -131,12 +135,11 @@ def shown(part: Part, encoding: Encoding, offset: int) -> tuple[str, int]:
     try:
         return data.decode(name), len(data)
     except UnicodeDecodeError as error:
-        cut = offset + len(data) < part.size and error.reason == "unexpected end of data"
-        if cut and error.start:
-            return data[: error.start].decode(name), error.start
-        if cut:
-            raise InvalidParameters("max_bytes: one character has more bytes. Ask for at least 4.") from None
-        raise FileUnsuitable("The file is no text in this encoding. Read it with encoding base64.") from None
+        if ends or error.reason != "unexpected end of data":
+            raise FileUnsuitable("The file is no text in this encoding. Read it with encoding base64.") from None
+        if not error.start:
+            raise InvalidParameters("max_bytes: less than one character. Ask for at least 4.") from None
+        return data[: error.start].decode(name), error.start
 
 
 def _entries(folder: Any) -> Iterator[Entry]:
