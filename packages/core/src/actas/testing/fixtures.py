@@ -24,6 +24,7 @@ from actas.testing.oidc_provider import OidcProvider
 from actas.testing.os_users import OsUsers
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
 from actas.testing.redis import RedisServer
+from actas.testing.samba import SambaServer
 from actas.testing.slapd import Slapd, person, service
 from actas.testing.slapd_lines import AUTHZ_TO
 
@@ -116,3 +117,10 @@ def kerberos_realm_in_ldap() -> Generator[KerberosRealm]:
     name = "LDAP.EXAMPLE.COM"
     with Slapd(kerberos_schema=True) as slapd, KerberosRealm(name, database=LdapDatabase(slapd, name)) as realm:
         yield realm
+
+
+@pytest.fixture(scope="session")
+def samba_server(kerberos_realm: KerberosRealm) -> Generator[SambaServer]:
+    """A file server that the realm's users reach as ``cifs/localhost``, for the whole session."""
+    with SambaServer(kerberos_realm) as server:
+        yield server
