@@ -30,6 +30,16 @@ HOSTILE_NAMES = {
 }
 """Names that no downstream can be asked for, by what is wrong with them."""
 
+LEAVING_PATHS = [
+    "..", ".", "...", "../admin", "..\\admin", "a/b", "/admin", "//host", "\\\\host", "a\\b",
+    "%2e%2e", "%2E%2E%2Fadmin", "%252e%252e", "..%2fadmin", "..%5cadmin", "%c0%ae%c0%ae", "%c0%af", "%uff0e%uff0e",
+    "%00", "a%00b", "a\x00b", "a\r\nHost: evil", "a\nb", "a\tb", "\x7f", "\x85", "a\u2028b",
+    "\uff0e\uff0e", "\u2024\u2024", "\u2025", "\u2026", "a\uff0fb", "a\uff3cb", "a\u2215b", "a\u2044b", "a\u2216b",
+    "a\ufe68b", "\uff05\uff12e", ".\u200b.", "\u2060", "..;", "..;x=1", ";x", "", " ", ". .", ".. ", "\u00a0",
+    "\ud800", "a" * 1025,
+]  # fmt: skip
+"""Values for one segment of a path that some server or other would take for more than that, or for none."""
+
 _IDENTITY_KEYS = ("user", "username", "role", "sub", "on_behalf_of", "impersonate", "Authorization", "X-Forwarded-User")
 
 

@@ -69,10 +69,10 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         async with running(kit) as module:
             quick = replace(declared(module, name), timeout=0.5)
             road, _ = road_to(module, timeout=0.5)
-            credential = (await a_call(kit, alice, quick, parameters)).credential
+            given = await a_call(kit, alice, quick, parameters)
 
             async def step(call: DelegationCall) -> DelegationResult:
-                return await module.delegate(replace(call, credential=credential))
+                return await module.delegate(replace(call, credential=given.credential, tickets=given.tickets))
 
             slowly = asyncio.ensure_future(road.call(alice, quick, parameters, step))
             await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")

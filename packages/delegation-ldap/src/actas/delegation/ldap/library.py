@@ -8,18 +8,21 @@ import math
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-import ldap3
-from ldap3.core.exceptions import LDAPException
 
 from actas.core.errors import CredentialRejected, DelegationRefused
 from actas.core.secret import Secret
 from actas.delegation.ldap.failures import ASSUMPTION_DENIED, AssumptionRefused, ServerAway
 from actas.delegation.ldap.link import Link
 from actas.delegation.ldap.servers import Server
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 asks pyasn1 for names that it calls otherwise by now
+    import ldap3
+    from ldap3.core.exceptions import LDAPException
 
 _FIRST_ID = 2**24
 """Messages of a link have greater numbers than ldap3's, which it counts for the whole process."""
