@@ -1,6 +1,6 @@
 """What can go wrong on the way to another server. No message or detail has a URL, a header or a body in it."""
 
-from actas.core.errors import ActasError
+from actas.core.errors import ActasError, DelegationRefused
 
 
 class HttpError(ActasError):
@@ -54,3 +54,10 @@ class UnexpectedResponse(HttpError):
     def __init__(self, *, status: int, detail: str) -> None:
         self.status = status
         super().__init__(detail=f"status {status}: {detail}")
+
+
+class RequestRefused(DelegationRefused):
+    """The request is none that may be sent: its path, its query, a header, a value. Nothing was sent."""
+
+    code = "http_request_refused"
+    default_message = "This request is not allowed here."
