@@ -26,6 +26,8 @@ PLUGINS = [name for name in PACKAGES if name != "core"]
 EXTRAS = ",".join(["demo", "mssql", *(name.partition("-")[2] for name in PLUGINS)])
 EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
+EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/src"))
+"""Those that are distributions, as users publish them."""
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
 DECIDING = (
@@ -80,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Both checkers, strict, over every package at once."""
     session.install(*root_group("types"), *EVERYTHING)
-    session.run("mypy", *SOURCES)
+    session.run("mypy", *SOURCES, *EXAMPLES)
     session.run("python", str(TOOLS / "run_pyright.py"))
 
 
