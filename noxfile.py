@@ -82,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Both checkers, strict, over every package at once."""
     session.install(*root_group("types"), *EVERYTHING)
-    session.run("mypy", *SOURCES, *EXAMPLES)
+    session.run("mypy", *SOURCES, *EXAMPLES, env={"MYPYPATH": os.pathsep.join(EXAMPLES)})
     session.run("python", str(TOOLS / "run_pyright.py"))
 
 
