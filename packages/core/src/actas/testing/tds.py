@@ -18,13 +18,15 @@ from types import TracebackType
 from actas.testing import tds_tokens
 from actas.testing.pki import CertificateFiles
 from actas.testing.tds_batch import Batch
+from actas.testing.tds_integrated import IntegratedLogin
 from actas.testing.tds_session import Answers, Ran, ResultSet, SqlError, TdsSession, echo
 
-_BATCH, _RPC, _REPLY, _ATTENTION, _TRANSACTION, _LOGIN, _PRELOGIN = 1, 3, 4, 6, 14, 16, 18
+_BATCH, _RPC, _REPLY, _ATTENTION, _TRANSACTION, _LOGIN, _SSPI, _PRELOGIN = 1, 3, 4, 6, 14, 16, 17, 18
 _LAST = 0x01
 _RESET = 0x18
 _PACKET = 4096
 _ENCRYPTED, _NOT_SUPPORTED = 1, 2
+_INTEGRATED = 0x80
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Seen:
     """One connection, as the peer saw it."""
 
     login: str | None = None
+    initiator: str | None = None
+    """The principal whose ticket it was."""
     encrypted: bool = False
     batches: list[str] = field(default_factory=list[str])
     attentions: int = 0
@@ -44,6 +48,7 @@ class TdsPeer:
     """Listens on 127.0.0.1 until its ``with`` block ends.
 
     ``logins``: names and passwords; ``users``: whom they may impersonate; ``certificate`` None: offers no TLS.
+    ``integrated``: who may come by ticket.
     """
 
     def __init__(
@@ -53,7 +58,9 @@ class TdsPeer:
         logins: Mapping[str, str],
         users: Iterable[str],
         answers: Answers = echo,
+        integrated: IntegratedLogin | None = None,
     ) -> None:
+        self.integrated = integrated
         self.logins = dict(logins)
         self.users = frozenset(users)
         self.answers = answers
@@ -155,15 +162,23 @@ class _Handler(socketserver.BaseRequestHandler):
         mixed = bytes(byte ^ 0xA5 for byte in _field(body, 44))
         password = bytes((byte << 4 & 0xF0) | byte >> 4 for byte in mixed).decode("utf-16-le", "replace")
         seen.login = name
-        peer = self._peer
-        if peer.logins.get(name) != password:
-            self._send(
-                tds_tokens.message(18456, f"Login failed for user '{name}'.", severity=14)
-                + tds_tokens.done(failed=True)
-            )
+        peer, last = self._peer, b""
+        if body[25] & _INTEGRATED and peer.integrated is not None:
+            try:
+                seen.initiator, last = self._identified(peer.integrated, _bytes(body, 78))
+            except ValueError:
+                self._refuse(18452, "Login failed. The login is from an untrusted domain.")
+                return None
+            name = seen.login = peer.integrated.logins.get(seen.initiator, "")
+            if not name:
+                self._refuse(18456, "Login failed for user.")
+                return None
+        elif peer.logins.get(name) != password:
+            self._refuse(18456, f"Login failed for user '{name}'.")
             return None
         self._send(
-            tds_tokens.changed(1, database or "master", "master")
+            (tds_tokens.sspi(last) if last else b"")
+            + tds_tokens.changed(1, database or "master", "master")
             + tds_tokens.message(5701, "Changed database context.", severity=10, error=False)
             + tds_tokens.collation()
             + tds_tokens.changed(2, "us_english")
@@ -172,6 +187,24 @@ class _Handler(socketserver.BaseRequestHandler):
             + tds_tokens.done()
         )
         return TdsSession(name, peer.users, peer.answers, peer.ran)
+
+    def _refuse(self, number: int, text: str) -> None:
+        self._send(tds_tokens.message(number, text, severity=14) + tds_tokens.done(failed=True))
+
+    def _identified(self, integrated: IntegratedLogin, token: bytes) -> tuple[str, bytes]:
+        """The principal, and what is still to be said to it."""
+        steps = integrated.accept(token)
+        try:
+            answer = next(steps)
+            while True:
+                self._send(tds_tokens.sspi(answer))
+                kind, _, said = self._receive()
+                if kind != _SSPI:
+                    raise EOFError
+                answer = steps.send(said)
+        except StopIteration as done:
+            who: tuple[str, bytes] = done.value
+            return who
 
     def _serve(self, seen: Seen, session: TdsSession) -> None:
         kind, status, body = self._receive()
@@ -280,6 +313,11 @@ def _options(body: bytes) -> dict[int, bytes]:
 def _field(body: bytes, at: int) -> bytes:
     start, length = struct.unpack_from("<HH", body, at)
     return body[start : start + 2 * length]
+
+
+def _bytes(body: bytes, at: int) -> bytes:
+    start, length = struct.unpack_from("<HH", body, at)
+    return body[start : start + length]
 
 
 def _after_headers(body: bytes) -> bytes:
