@@ -203,6 +203,9 @@ class EmbeddedPostgres(PostgresServer):
 class DebianPostgres(PostgresServer):
     """The distribution's own PostgreSQL, the newest one installed: TLS on loopback, ``cert`` with an ident map.
 
+    It is reached at ``host`` and ``port``. ``authority`` has issued its certificate and that of ``gateway``, ``issuer``
+    issues those of users.
+
     Raises:
         ServerMissing: the package is not installed.
     """
