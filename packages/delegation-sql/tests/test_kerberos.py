@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from kerberos_stage import TypedTicket, TypedTickets
 from sql_gateway import LENDERS, Gateway, by_ticket, gateway_to, session_of, settings_for
 from sql_ways import USERS
+from typed_tickets import TypedTicket, TypedTickets
 
 from actas.core.errors import (
     ConfigurationError,

@@ -1,4 +1,4 @@
-"""SQL Server's integrated login: the user's own ticket logs in, by pymssql as it comes, to a peer that takes tickets."""
+"""SQL Server's integrated login: the user's own ticket logs in, by pymssql as it comes, to a peer that takes it."""
 
 import asyncio
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pymssql
 import pytest
-from kerberos_stage import TypedTicket, TypedTickets
 from mssql_stage import ALICE, answers
 from sql_ways import USERS
+from typed_tickets import TypedTicket, TypedTickets
 
 from actas.core.errors import (
     ConfigurationError,
