@@ -319,6 +319,18 @@ async def test_a_login_that_nobody_waits_for_leaves_no_connection(
     await until(lambda: admin.execute(count).fetchone() == (0,))
 
 
+@BOTH
+async def test_what_is_given_up_ends_on_the_server_too(gateway: Gateway, admin: psycopg.Connection) -> None:
+    """Where GSSAPI encrypts, there is no ticket left for a cancel: the server sees that the connection is gone."""
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'alice'"
+    call = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
+    await until(lambda: admin.execute(running).fetchone() == (1,))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await until(lambda: admin.execute(running).fetchone() == (0,))
+
+
 async def test_a_kerberos_library_that_hangs_keeps_nobody_waiting_who_is_logged_in(
     settings: SqlSettings, lender: TypedTickets, tmp_path: Path
 ) -> None:
