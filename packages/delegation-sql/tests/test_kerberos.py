@@ -390,10 +390,11 @@ async def test_no_other_connection_of_this_process_can_pick_a_ticket_up(
             return "no ticket" if "No credentials" in str(error) else str(error)
 
     caches = KerberosCaches(loaded_libpq(), "libpq")
-    with lender.known["alice", SERVICE].cache_file() as file, caches.chosen(file):
-        assert opened() == "alice"
-        assert await asyncio.to_thread(opened) == "no ticket"
-    assert opened() == "no ticket"
+    with lender.known["alice", SERVICE].cache_file() as file:
+        with caches.chosen(file):
+            assert opened() == "alice"
+            assert await asyncio.to_thread(opened) == "no ticket"
+        assert opened() == "no ticket"
 
 
 async def test_on_failover_each_server_gets_a_ticket_of_its_own(

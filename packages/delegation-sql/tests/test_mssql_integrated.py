@@ -263,10 +263,11 @@ async def test_no_other_connection_of_this_process_can_pick_a_ticket_up(
             return "no ticket"
         return "in"
 
-    with ticket.cache_file() as file, module._identity._driver._caches.chosen(file):
-        assert opened() == "in"
-        assert await asyncio.to_thread(opened) == "no ticket"
-    assert opened() == "no ticket"
+    with ticket.cache_file() as file:
+        with module._identity._driver._caches.chosen(file):
+            assert opened() == "in"
+            assert await asyncio.to_thread(opened) == "no ticket"
+        assert opened() == "no ticket"
 
 
 async def test_the_gate_and_the_servers_own_no_hold_as_ever(module: MssqlDelegation, lender: TypedTickets) -> None:

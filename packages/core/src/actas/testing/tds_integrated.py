@@ -30,6 +30,7 @@ class IntegratedLogin:
         """
         try:
             import gssapi
+            from gssapi.raw.misc import GSSError
         except ImportError:
             raise ServerMissing("a TDS peer that takes tickets needs: pip install gssapi") from None
         try:
@@ -40,5 +41,5 @@ class IntegratedLogin:
                 if context.complete:
                     return str(context.initiator_name), answer
                 token = yield answer
-        except gssapi.raw.GSSError as error:
+        except GSSError as error:
             raise ValueError(str(error)) from None

@@ -6,9 +6,9 @@ process and never cleared, so a number can be an older one: only whether the ser
 """
 
 import ctypes
+from importlib import import_module
 
 import pymssql
-from pymssql import _mssql
 
 from actas.core.errors import CredentialRejected, DownstreamUnavailable
 from actas.core.tickets import Ticket
@@ -18,6 +18,8 @@ from actas.delegation.sql.mssql.failures import numbered
 from actas.delegation.sql.mssql.settings import MssqlSettings
 from actas.delegation.sql.mssql.tls import section
 
+_LINKED = "pymssql._mssql"
+"""The part of pymssql that is linked with FreeTDS."""
 _SERVER_SPOKE = "message 20018"
 _REFUSED = "The database does not let you in under your own name. Ask its administrator for a login."
 
@@ -32,7 +34,7 @@ class TicketDriver:
     def __init__(self, settings: MssqlSettings, driver: Driver) -> None:
         self._settings = settings
         self._driver = driver
-        self._caches = KerberosCaches(ctypes.CDLL(_mssql.__file__), "pymssql")
+        self._caches = KerberosCaches(ctypes.CDLL(import_module(_LINKED).__file__), "pymssql")
 
     def open(self, ticket: Ticket) -> OwnConnection:
         """Log in as the user whose ``ticket`` it is, over verified TLS.
