@@ -5,6 +5,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from sql_gateway import LENDERS, Gateway, by_ticket, gateway_to, session_of, settings_for
 from sql_ways import USERS
 from typed_tickets import TypedTicket, TypedTickets
@@ -102,6 +104,7 @@ async def test_each_user_is_seen_by_the_principal_of_their_own_ticket(
         assert result.data["rows"] == [[user]]
         assert (result.receipt.identity, result.receipt.method) == (user, "login:kerberos")
         assert result.receipt.details["kerberos"] == f"{user}@EXAMPLE.COM"
+    assert (await gateway.module.health_check()).healthy
     seen = admin.execute(
         "SELECT usename, principal, encrypted, ssl FROM pg_stat_activity JOIN pg_stat_gssapi USING (pid) "
         "JOIN pg_stat_ssl USING (pid) WHERE gss_authenticated ORDER BY usename"
@@ -454,3 +457,46 @@ class TestKerberosDelegation(ModuleConformance):
             heavy_imports=["psycopg", "pglast"],
             granter=lender,
         )
+
+
+SYSTEMS = """
+import asyncio, sys
+from contextlib import contextmanager
+from pathlib import Path
+from psycopg import pq
+from actas.delegation.sql.loaded_libpq import loaded_libpq
+from actas.delegation.sql.ticket_logins import TicketLogins
+
+class Ticket:
+    principal = "alice@EXAMPLE.COM"
+
+    @contextmanager
+    def cache_file(self):
+        yield Path(sys.argv[1])
+
+async def main():
+    connection = await TicketLogins(1).log_in(sys.argv[2], Ticket(), 10)
+    async with connection:
+        row = await (await connection.execute("SELECT session_user")).fetchone()
+    print(pq.__impl__, "binary" in loaded_libpq()._name, *row)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_libpq_of_the_system_takes_the_ticket_as_well(
+    settings: SqlSettings, server: KerberosPostgres, lender: TypedTickets
+) -> None:
+    """Debian's server comes with it."""
+    await _typed(lender, "alice")
+    assert settings.tls
+    where = {"host": "localhost", "hostaddr": "127.0.0.1", "port": server.port, "dbname": "app", "user": "alice"}
+    asked = make_conninfo(**where, sslmode="verify-full", sslrootcert=settings.tls.ca_file, gssencmode="disable")
+    with lender.known["alice", SERVICE].cache_file() as file:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SYSTEMS, str(file), asked),
+            env={**os.environ, "PSYCOPG_IMPL": "python"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await program.communicate()
+    assert said.decode().split() == ["python", "False", "alice"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from actas.testing import tds_tokens
+from actas.testing import tds_fields, tds_tokens
 from actas.testing.pki import CertificateFiles
 from actas.testing.tds_batch import Batch
 from actas.testing.tds_integrated import IntegratedLogin
@@ -124,7 +124,7 @@ class _Handler(socketserver.BaseRequestHandler):
         kind, _, body = self._receive()
         if kind != _PRELOGIN:
             raise EOFError
-        wanted = _options(body).get(1, b"\x02")[0]
+        wanted = tds_fields.options(body).get(1, b"\x02")[0]
         context = self._peer.tls
         mode = _NOT_SUPPORTED if context is None else 3 if wanted in (0, 2) else _ENCRYPTED
         options = ((0, b"\x10\x00\x10\x00\x00\x00"), (1, bytes([mode])), (2, b"\x00"), (3, b""), (4, b"\x00"))
@@ -158,14 +158,17 @@ class _Handler(socketserver.BaseRequestHandler):
         kind, _, body = self._receive()
         if kind != _LOGIN:
             raise EOFError
-        name, database = _field(body, 40).decode("utf-16-le"), _field(body, 68).decode("utf-16-le")
-        mixed = bytes(byte ^ 0xA5 for byte in _field(body, 44))
+        name, database = (
+            tds_fields.text_field(body, 40).decode("utf-16-le"),
+            tds_fields.text_field(body, 68).decode("utf-16-le"),
+        )
+        mixed = bytes(byte ^ 0xA5 for byte in tds_fields.text_field(body, 44))
         password = bytes((byte << 4 & 0xF0) | byte >> 4 for byte in mixed).decode("utf-16-le", "replace")
         seen.login = name
         peer, last = self._peer, b""
         if body[25] & _INTEGRATED and peer.integrated is not None:
             try:
-                seen.initiator, last = self._identified(peer.integrated, _bytes(body, 78))
+                seen.initiator, last = self._identified(peer.integrated, tds_fields.byte_field(body, 78))
             except ValueError:
                 self._refuse(18452, "Login failed. The login is from an untrusted domain.")
                 return None
@@ -211,9 +214,9 @@ class _Handler(socketserver.BaseRequestHandler):
         if status & _RESET:
             session.stack.clear()
         if kind == _BATCH:
-            self._batch(seen, session, _after_headers(body).decode("utf-16-le"))
+            self._batch(seen, session, tds_fields.after_headers(body).decode("utf-16-le"))
         elif kind == _RPC:
-            text = _executesql(_after_headers(body))
+            text = tds_fields.executesql(tds_fields.after_headers(body))
             self._batch(seen, session, text)
         elif kind == _ATTENTION:
             seen.attentions += 1
@@ -299,48 +302,3 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # TLS in PRELOGIN packets ends with the handshake
     return context
-
-
-def _options(body: bytes) -> dict[int, bytes]:
-    options, at = dict[int, bytes](), 0
-    while body[at] != 0xFF:
-        option, start, length = struct.unpack_from(">BHH", body, at)
-        options[option] = body[start : start + length]
-        at += 5
-    return options
-
-
-def _field(body: bytes, at: int) -> bytes:
-    start, length = struct.unpack_from("<HH", body, at)
-    return body[start : start + 2 * length]
-
-
-def _bytes(body: bytes, at: int) -> bytes:
-    start, length = struct.unpack_from("<HH", body, at)
-    return body[start : start + length]
-
-
-def _after_headers(body: bytes) -> bytes:
-    (length,) = struct.unpack_from("<I", body)
-    return body[length:] if 4 <= length <= len(body) else body
-
-
-def _executesql(body: bytes) -> str:
-    """The statement of an RPC of ``sp_executesql`` whose first parameter is an nvarchar; its other ones are ignored."""
-    count = struct.unpack_from("<H", body)[0]
-    at = 4 if count == 0xFFFF else 2 + 2 * count
-    at += 2
-    at += 1 + 2 * body[at] + 1
-    (kind, most) = struct.unpack_from("<BH", body, at)
-    if kind != 0xE7:
-        raise EOFError
-    at += 8
-    if most == 0xFFFF:
-        at += 8
-        text = b""
-        while piece := struct.unpack_from("<I", body, at)[0]:
-            text += body[at + 4 : at + 4 + piece]
-            at += 4 + piece
-        return text.decode("utf-16-le")
-    (length,) = struct.unpack_from("<H", body, at)
-    return body[at + 2 : at + 2 + length].decode("utf-16-le")
