@@ -7,7 +7,42 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from actas.delegation.ldap.ber import ENUMERATED, OCTETS, SEQUENCE, SET, elements, integer, number, text, tlv, whole
+SEQUENCE, SET, INTEGER, OCTETS, ENUMERATED = 0x30, 0x31, 0x02, 0x04, 0x0A
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = (len(content).bit_length() + 7) // 8
+    head = bytes([len(content)]) if len(content) < 128 else bytes([0x80 | size]) + len(content).to_bytes(size)
+    return bytes([tag]) + head + content
+
+
+def integer(value: int, tag: int = INTEGER) -> bytes:
+    return tlv(tag, value.to_bytes(value.bit_length() // 8 + 1))
+
+
+def text(value: str, tag: int = OCTETS) -> bytes:
+    return tlv(tag, value.encode())
+
+
+def elements(data: bytes) -> list[tuple[int, bytes]]:
+    """A reader of BER that is nobody else's: tags and contents."""
+    found: list[tuple[int, bytes]] = []
+    while data:
+        size = data[1] & 0x7F if data[1] & 0x80 else 0
+        length = int.from_bytes(data[2 : 2 + size]) if size else data[1]
+        found.append((data[0], data[2 + size : 2 + size + length]))
+        assert len(found[-1][1]) == length
+        data = data[2 + size + length :]
+    return found
+
+
+def whole(data: bytes) -> int | None:
+    if len(data) < 6:
+        return None
+    size = data[1] & 0x7F if data[1] & 0x80 else 0
+    length = 2 + size + (int.from_bytes(data[2 : 2 + size]) if size else data[1])
+    return length if len(data) >= length else None
 
 
 class Listening:
@@ -85,7 +120,7 @@ class HostileServer(Listening):
         buffer = b""
         while chunk := taken.recv(65536):
             buffer += chunk
-            while (size := whole(buffer, 2**24)) and len(buffer) >= size:
+            while size := whole(buffer):
                 for answer in self._answer(buffer[:size]):
                     taken.sendall(answer)
                 buffer = buffer[size:]
@@ -93,7 +128,7 @@ class HostileServer(Listening):
     def _answer(self, data: bytes) -> Iterator[bytes]:
         ((_, content),) = elements(data)
         (_, its_number), (tag, body), *controls = elements(content)
-        its = number(its_number)
+        its = int.from_bytes(its_number)
         if tag == 0x60:
             yield message(its, result(0x61))
         elif tag == 0x42:

@@ -24,9 +24,6 @@ with warnings.catch_warnings():
     import ldap3
     from ldap3.core.exceptions import LDAPException
 
-_FIRST_ID = 2**24
-"""Messages of a link have greater numbers than ldap3's, which it counts for the whole process."""
-
 
 @dataclass(frozen=True, slots=True)
 class Simple:
@@ -176,7 +173,7 @@ def _not_let_in(way: Way, detail: str, code: int) -> DelegationRefused | ServerA
 
 def _link(sock: socket.socket, way: Way) -> Link:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\0" * 16)  # ours are set for each step
-    link = Link(sock, first_id=_FIRST_ID)
+    link = Link(sock)
     if isinstance(way, Gssapi):
         link.good_until = way.good_until
     return link

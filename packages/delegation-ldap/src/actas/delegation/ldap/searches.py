@@ -71,7 +71,7 @@ def search(talk: Conversation, wanted: Wanted, allowed: AllowLists, limits: Limi
             return found
 
 
-def _request(talk: Conversation, wanted: Wanted) -> bytes:
+def _request(talk: Conversation, wanted: Wanted) -> messages.Operation:
     return messages.search(
         str(wanted.base),
         wanted.scope,
