@@ -16,7 +16,15 @@ from gssapi.raw.misc import GSSError
 
 from actas.core.errors import ActasError, IdentityMismatch
 from actas.delegation.kerberos.caches import KERBEROS, SPNEGO, MemoryCache, alone, cache_file, stored
-from actas.delegation.kerberos.failures import STALE, NotDelegable, TargetNotDelegable, TicketRejected, number, of_target, of_user
+from actas.delegation.kerberos.failures import (
+    STALE,
+    NotDelegable,
+    TargetNotDelegable,
+    TicketRejected,
+    number,
+    of_target,
+    of_user,
+)
 from actas.delegation.kerberos.gateway import Gateway
 from actas.delegation.kerberos.principals import Principal, realm_of
 
