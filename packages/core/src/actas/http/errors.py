@@ -31,7 +31,10 @@ class AddressRefused(HttpError):
 
 
 class ResponseTooLarge(HttpError):
-    """The answer is larger than the limit; reading it was stopped there."""
+    """The answer is larger than the limit; reading it was stopped there.
+
+    ``status`` is None where it had not come.
+    """
 
     code = "http_too_large"
 
@@ -41,7 +44,10 @@ class ResponseTooLarge(HttpError):
 
 
 class UnexpectedResponse(HttpError):
-    """The answer came, but has another status or content than needed."""
+    """The answer came, but has another status or content than needed.
+
+    ``status`` is the answer's.
+    """
 
     code = "http_unexpected_response"
 

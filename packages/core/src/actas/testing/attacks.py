@@ -1,11 +1,13 @@
 """What the conformance suite tries on a module, and how it watches what the module does."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast, get_args, get_origin
 
 from actas.core import InvalidParameters
@@ -118,7 +120,9 @@ class Resources:
     tasks: frozenset[asyncio.Task[object]]
     threads: frozenset[threading.Thread]
     descriptors: int | None
-    """None where the system does not tell."""
+    """Open files and sockets; None where the system does not tell."""
+    processes: frozenset[int] = frozenset()
+    """Children, by their ids, where the system tells."""
 
     def beyond(self, before: "Resources") -> list[str]:
         """What is held now and was not ``before``, in words."""
@@ -126,6 +130,7 @@ class Resources:
         found += [f"the thread {thread.name}" for thread in self.threads - before.threads]
         if self.descriptors is not None and before.descriptors is not None and self.descriptors > before.descriptors:
             found.append(f"{self.descriptors - before.descriptors} descriptors")
+        found += [f"the process {number}" for number in sorted(self.processes - before.processes)]
         return found
 
 
@@ -134,4 +139,11 @@ def resources() -> Resources:
     threads = frozenset(thread for thread in threading.enumerate() if not thread.name.startswith(("asyncio_", "AnyIO")))
     listed = "/proc/self/fd"
     descriptors = len(os.listdir(listed)) if os.path.isdir(listed) else None
-    return Resources(frozenset(asyncio.all_tasks()), threads, descriptors)
+    return Resources(frozenset(asyncio.all_tasks()), threads, descriptors, frozenset(_children()))
+
+
+def _children() -> Iterator[int]:
+    """Those of each thread of ours; a thread that ended meanwhile has none."""
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            yield from map(int, listed.read_text().split())
