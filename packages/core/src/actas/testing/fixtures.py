@@ -21,8 +21,10 @@ from actas.testing.kdc import KerberosRealm
 from actas.testing.kdc_databases import LdapDatabase
 from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
+from actas.testing.os_users import OsUsers
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
 from actas.testing.redis import RedisServer
+from actas.testing.samba import SambaServer
 from actas.testing.slapd import Slapd, person, service
 from actas.testing.slapd_lines import AUTHZ_TO
 
@@ -50,6 +52,15 @@ def debian_postgres() -> Generator[DebianPostgres]:
     """The distribution's own PostgreSQL, with TLS and a client certificate, for the whole session."""
     with DebianPostgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def os_users() -> Generator[OsUsers]:
+    """Users of the operating system, for the whole session. Only root can make them."""
+    with needed_in_ci():
+        made = OsUsers()
+    with made:
+        yield made
 
 
 @pytest.fixture
@@ -106,3 +117,10 @@ def kerberos_realm_in_ldap() -> Generator[KerberosRealm]:
     name = "LDAP.EXAMPLE.COM"
     with Slapd(kerberos_schema=True) as slapd, KerberosRealm(name, database=LdapDatabase(slapd, name)) as realm:
         yield realm
+
+
+@pytest.fixture(scope="session")
+def samba_server(kerberos_realm: KerberosRealm) -> Generator[SambaServer]:
+    """A file server that the realm's users reach as ``cifs/localhost``, for the whole session."""
+    with SambaServer(kerberos_realm) as server:
+        yield server

@@ -18,12 +18,14 @@ from actas.delegation.kerberos.gateway import Gateway
 from actas.delegation.kerberos.principals import Principal, Principals, realm_of
 from actas.delegation.kerberos.services import Service, ServiceMaker, receipt
 from actas.delegation.kerberos.settings import KerberosSettings
+from actas.delegation.kerberos.smb import smb
 from actas.delegation.kerberos.targets import Targets
 from actas.delegation.kerberos.tickets import KerberosTicket, Obtainer
 from actas.delegation.kerberos.vault import Vault
+from actas.delegation.kerberos.web import web
 from actas.delegation.kerberos.workers import Workers
 
-SERVICES: tuple[ServiceMaker, ...] = ()
+SERVICES: tuple[ServiceMaker, ...] = (web, smb)
 """What can be reached with tickets."""
 _PROBE_SECONDS = 4.0
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from actas.delegation.kerberos.smb_settings import SmbSettings
+
 HttpMethod = Literal["GET", "POST"]
 
 
@@ -88,5 +90,7 @@ class KerberosSettings:
     """Who lacks it does not see the tools that obtain tickets: `s4u2self`, `s4u2proxy`, `delegate`."""
     http: dict[str, HttpServiceSettings] = field(default_factory=dict[str, HttpServiceSettings])
     """Web services, by name."""
+    smb: SmbSettings = field(default_factory=SmbSettings)
+    """Files on SMB shares."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     """Bounds."""
