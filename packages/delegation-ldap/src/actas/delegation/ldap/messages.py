@@ -22,7 +22,17 @@ with warnings.catch_warnings():
     from ldap3.protocol.convert import build_controls_list
     from ldap3.protocol.rfc2696 import paged_search_control
     from ldap3.protocol.rfc3062 import NewPasswd, OldPasswd, PasswdModifyRequestValue
-    from ldap3.protocol.rfc4511 import LDAPMessage, MessageID, ProtocolOp
+    from ldap3.protocol.rfc4511 import (
+        LDAPDN,
+        DerefAliases,
+        Integer0ToMax,
+        LDAPMessage,
+        MessageID,
+        ProtocolOp,
+        Scope,
+        SearchRequest,
+        TypesOnly,
+    )
 
 _searching: Any = ldap3.operation.search  # Any: what the stubs say of these has holes
 _reading: Any = ldap3.strategy.base.BaseStrategy
@@ -48,7 +58,7 @@ _MATCHES = {
     "<=": _searching.MATCH_LESS_OR_EQUAL,
     "~=": _searching.MATCH_APPROX,
 }
-_ANY_FILTER = "(objectClass=*)"
+_ESCAPES = [f"\\{byte:02x}" for byte in range(256)]
 
 Control = tuple[str, bool, bytes]
 """Object identifier, whether the server must refuse what it does not know, and value."""
@@ -145,10 +155,13 @@ def search(
     base: str, scope: int, what: Filter, attributes: Iterable[str], *, size: int = 0, seconds: int = 0
 ) -> Operation:
     """A search that follows no alias. ``size`` and ``seconds`` are limits; 0 is none."""
-    request: Any = _searching.search_operation(  # Any: pyasn1's
-        base, _ANY_FILTER, scope, 0, list(attributes), size, seconds, False, auto_escape=False, auto_encode=False
-    )
+    request: Any = SearchRequest()  # Any: pyasn1's
+    request["baseObject"] = LDAPDN(base)
+    request["scope"], request["derefAliases"] = Scope(scope), DerefAliases(0)
+    request["sizeLimit"], request["timeLimit"] = Integer0ToMax(size), Integer0ToMax(seconds)
+    request["typesOnly"] = TypesOnly(False)
     request["filter"] = _searching.compile_filter(_node(what))
+    request["attributes"] = _searching.build_attribute_selection(list(attributes), None)
     return Operation("searchRequest", request)
 
 
@@ -206,8 +219,11 @@ def take(data: bytes, answers: dict[int, Answer]) -> None:
         kind, payload = message["protocolOp"], message["payload"]
         if kind == _ENTRY:
             name = bytes(payload[0][3]).decode()
-            listed: Any = _searching.raw_attributes_to_dict_fast(payload[1][3])  # Any: ldap3's
-            answer.entries.append(Entry(name, {str(key): values or [] for key, values in listed.items()}))
+            attributes = {
+                bytes(pair[0][3]).decode(): [bytes(value[3]) for value in pair[1][3]]
+                for pair in (each[3] for each in payload[1][3])
+            }
+            answer.entries.append(Entry(name, attributes))
         elif kind == _REFERENCE:
             answer.references += 1
         elif kind in _RESULTS:
@@ -261,4 +277,4 @@ def _branch(tag: int, parts: Iterable[Filter]) -> Any:  # ldap3's
 
 def _escaped(value: bytes) -> str:
     """Each byte as an escape (RFC 4515 section 3), which ldap3 makes the byte again."""
-    return "".join(f"\\{byte:02x}" for byte in value)
+    return "".join([_ESCAPES[byte] for byte in value])
