@@ -165,7 +165,7 @@ async def test_pages_without_end_or_with_too_much_end_at_the_limit() -> None:
         yield message(its, result(0x65), page(b"more"))
 
     with HostileServer(says) as server:
-        module = module_for(server)
+        module = module_for(server, limits=LimitSettings(seconds=5, bytes=100_000, page=10))
         got = await data(module, "alice", find(limit=20))
         assert got["count"] == 20 and got["truncated"]
         got = await data(module, "alice", find(limit=500))

@@ -75,7 +75,7 @@ def test_identities_are_compared_as_the_directory_compares_names() -> None:
     assert same("u:EXAMPLE\\Alice", "u:EXAMPLE\\alice")
     for one, other in [
         ("", ""), ("dn:", "dn:"), ("u:", "u:"), ("dn:uid=a", "u:uid=a"), ("dn:uid=a,dc=x", "dn:uid=a"),
-        ("alice", "alice"), ("dn:x", "dn:x"), ("dn:uid=a\\,dc=x", "dn:uid=a,dc=x"),
+        ("alice", "alice"), ("dn:x", "dn:X"), ("dn:uid=a\\,dc=x", "dn:uid=a,dc=x"),
         ("dn:uid=a+cn=b", "dn:uid=a"), ("x:a", "x:a"),
     ]:  # fmt: skip
         assert not same(one, other), (one, other)
