@@ -114,6 +114,7 @@ class HostileServer(Listening):
 
     def __init__(self, says: Said, *, sees: Callable[[str], str] = lambda asked: asked) -> None:
         self._says, self._sees = says, sees
+        self.bound = 0
         super().__init__()
 
     def serve(self, taken: socket.socket) -> None:
@@ -130,6 +131,7 @@ class HostileServer(Listening):
         (_, its_number), (tag, body), *controls = elements(content)
         its = int.from_bytes(its_number)
         if tag == 0x60:
+            self.bound += 1
             yield message(its, result(0x61))
         elif tag == 0x42:
             return

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from ldap_directory import PEOPLE, ask, data, find, gateway, user
 from ldap_peers import HostileServer, Said, entry, message, page, result, text, tlv
 
-from actas.core import ActasError, IdentityMismatch
+from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Read, WhoAmI
+from actas.delegation.ldap.failures import ServerAway
 from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
-from actas.delegation.ldap.settings import LdapSettings, LimitSettings
+from actas.delegation.ldap.settings import LdapSettings, LimitSettings, PoolSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -203,6 +204,32 @@ async def test_no_word_of_the_directory_is_in_a_message(code: int, caplog: pytes
             assert caught.value.code != "error" and len(caught.value.message) > 20
             assert "pass" not in f"{caught.value!r} {caught.value.detail}".replace("password", "")
         assert SECRET not in caplog.text and "gateway-password" not in repr(vars(module)) + caplog.text
+        await module.destroy()
+
+
+@pytest.mark.parametrize("code", [0, 2, 52])
+async def test_a_server_that_does_not_begin_tls_gets_no_password(code: int) -> None:
+    """Also one that says that it does, and goes on in the clear."""
+    seen: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        seen.append(body)
+        yield message(its, result(0x78, code))
+
+    with HostileServer(says) as server:
+        module = module_for(server, unencrypted=False, pool=PoolSettings(connect_seconds=1))
+        with pytest.raises(ServerAway):
+            await ask(module, "alice", Read())
+        await module.destroy()
+    assert len(seen) == 1 and b"1.3.6.1.4.1.1466.20037" in seen[0] and b"gateway-password" not in b"".join(seen)
+    assert server.bound == 0
+
+
+async def test_a_thousand_attributes_are_too_many() -> None:
+    with HostileServer(lambda its, tag, body: found(its)) as server:
+        module = module_for(server)
+        with pytest.raises(InvalidParameters):
+            await ask(module, "alice", Read(attributes=[f"cn;x-{number}" for number in range(1000)]))
         await module.destroy()
 
 

@@ -172,7 +172,6 @@ def _not_let_in(way: Way, detail: str, code: int) -> DelegationRefused | ServerA
 
 
 def _link(sock: socket.socket, way: Way) -> Link:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\0" * 16)  # ours are set for each step
     link = Link(sock)
     if isinstance(way, Gssapi):
         link.good_until = way.good_until
