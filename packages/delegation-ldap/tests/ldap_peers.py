@@ -63,7 +63,7 @@ class Listening:
 
     def _one(self, taken: socket.socket) -> None:
         taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError, ValueError), taken:
+        with contextlib.suppress(OSError, ValueError, AssertionError), taken:
             self.serve(taken)
 
     def serve(self, taken: socket.socket) -> None:

@@ -35,7 +35,10 @@ class _Asking:
     """Keeps what is asked again and again: for each user of late, the whole message."""
 
     def __init__(self, operation: Operation) -> None:
-        self.question = lru_cache(_KEPT)(lambda controls: messages.request(_FIRST, operation, controls))
+        def made(controls: tuple[Control, ...]) -> Request:
+            return messages.request(_FIRST, operation, controls)
+
+        self.question = lru_cache(_KEPT)(made)
 
 
 class ByWhoAmI(_Asking):

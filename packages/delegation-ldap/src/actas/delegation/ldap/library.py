@@ -56,7 +56,7 @@ class _Verifying(ldap3.Tls):
     """TLS by the standard library's own rules: ldap3's compares the host's name with code of its own."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
+        super().__init__(validate=ssl.CERT_REQUIRED)  # pyright: ignore[reportUnknownMemberType] -- half typed
         self._context = context
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # Any: ldap3's

@@ -12,32 +12,12 @@ from actas.delegation.ldap.filters import Extensible, Filter, Group, Match, Not,
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 asks pyasn1 for names that it calls otherwise by now
-    import ldap3.operation.search
-    import ldap3.operation.unbind
-    import ldap3.strategy.base
-    import ldap3.utils.asn1
-    from ldap3.operation.compare import compare_operation
-    from ldap3.operation.extended import extended_operation
-    from ldap3.operation.modify import modify_operation
-    from ldap3.protocol.convert import build_controls_list
-    from ldap3.protocol.rfc2696 import paged_search_control
-    from ldap3.protocol.rfc3062 import NewPasswd, OldPasswd, PasswdModifyRequestValue
-    from ldap3.protocol.rfc4511 import (
-        LDAPDN,
-        DerefAliases,
-        Integer0ToMax,
-        LDAPMessage,
-        MessageID,
-        ProtocolOp,
-        Scope,
-        SearchRequest,
-        TypesOnly,
-    )
+    import ldap3
 
-_searching: Any = ldap3.operation.search  # Any: what the stubs say of these has holes
-_reading: Any = ldap3.strategy.base.BaseStrategy
-_asn1: Any = ldap3.utils.asn1
-_unbinding: Any = ldap3.operation.unbind
+_ldap3: Any = ldap3  # Any: what its stubs say of the parts, all of which it has imported, has holes
+_operation, _searching = _ldap3.operation, _ldap3.operation.search
+_rfc4511, _rfc3062 = _ldap3.protocol.rfc4511, _ldap3.protocol.rfc3062
+_reading, _asn1 = _ldap3.strategy.base.BaseStrategy, _ldap3.utils.asn1
 
 PROXIED_AUTHORIZATION = "2.16.840.1.113730.3.4.18"
 """RFC 4370."""
@@ -135,31 +115,31 @@ def proxied_authorization(authzid: str) -> Control:
 
 def paged_results(size: int, cookie: bytes) -> Control:
     """The control that asks for a page."""
-    made = paged_search_control(criticality=False, size=size, cookie=cookie)
+    made: Any = _ldap3.protocol.rfc2696.paged_search_control(criticality=False, size=size, cookie=cookie)
     return PAGED_RESULTS, False, bytes(made["controlValue"])
 
 
 def who_am_i() -> Operation:
     """Asks whom the directory takes us for (RFC 4532)."""
-    return Operation("extendedReq", extended_operation(WHO_AM_I))
+    return Operation("extendedReq", _operation.extended.extended_operation(WHO_AM_I))
 
 
 def change_password(old: str, new: str) -> Operation:
     """Changes the password of whoever this is done as (RFC 3062): nobody is named."""
-    value = PasswdModifyRequestValue()
-    value["oldPasswd"], value["newPasswd"] = OldPasswd(old.encode()), NewPasswd(new.encode())
-    return Operation("extendedReq", extended_operation(MODIFY_PASSWORD, value))
+    value = _rfc3062.PasswdModifyRequestValue()
+    value["oldPasswd"], value["newPasswd"] = _rfc3062.OldPasswd(old.encode()), _rfc3062.NewPasswd(new.encode())
+    return Operation("extendedReq", _operation.extended.extended_operation(MODIFY_PASSWORD, value))
 
 
 def search(
     base: str, scope: int, what: Filter, attributes: Iterable[str], *, size: int = 0, seconds: int = 0
 ) -> Operation:
     """A search that follows no alias. ``size`` and ``seconds`` are limits; 0 is none."""
-    request: Any = SearchRequest()  # Any: pyasn1's
-    request["baseObject"] = LDAPDN(base)
-    request["scope"], request["derefAliases"] = Scope(scope), DerefAliases(0)
-    request["sizeLimit"], request["timeLimit"] = Integer0ToMax(size), Integer0ToMax(seconds)
-    request["typesOnly"] = TypesOnly(False)
+    request: Any = _rfc4511.SearchRequest()  # Any: pyasn1's
+    request["baseObject"] = _rfc4511.LDAPDN(base)
+    request["scope"], request["derefAliases"] = _rfc4511.Scope(scope), _rfc4511.DerefAliases(0)
+    request["sizeLimit"], request["timeLimit"] = _rfc4511.Integer0ToMax(size), _rfc4511.Integer0ToMax(seconds)
+    request["typesOnly"] = _rfc4511.TypesOnly(False)
     request["filter"] = _searching.compile_filter(_node(what))
     request["attributes"] = _searching.build_attribute_selection(list(attributes), None)
     return Operation("searchRequest", request)
@@ -167,7 +147,7 @@ def search(
 
 def compare(name: str, attribute: str, value: bytes) -> Operation:
     """Asks whether an entry has a value."""
-    return Operation("compareRequest", compare_operation(name, attribute, value, auto_encode=False))
+    return Operation("compareRequest", _operation.compare.compare_operation(name, attribute, value, auto_encode=False))
 
 
 def modify(name: str, changes: Iterable[tuple[int, str, Sequence[bytes]]]) -> Operation:
@@ -175,21 +155,21 @@ def modify(name: str, changes: Iterable[tuple[int, str, Sequence[bytes]]]) -> Op
     listed: dict[str, list[tuple[int, list[bytes]]]] = {}
     for kind, attribute, values in changes:
         listed.setdefault(attribute, []).append((kind, list(values)))
-    return Operation("modifyRequest", modify_operation(name, listed, auto_encode=False))
+    return Operation("modifyRequest", _operation.modify.modify_operation(name, listed, auto_encode=False))
 
 
 def unbind() -> Operation:
     """Says goodbye."""
-    return Operation("unbindRequest", _unbinding.unbind_operation())
+    return Operation("unbindRequest", _operation.unbind.unbind_operation())
 
 
 def request(number: int, operation: Operation, controls: Sequence[Control]) -> Request:
     """The message that asks ``operation``. ``number`` is used for nothing else that is under way."""
-    message: Any = LDAPMessage()  # Any: pyasn1's
-    message["messageID"] = MessageID(number)
-    message["protocolOp"] = ProtocolOp().setComponentByName(operation.kind, operation.request)
+    message: Any = _rfc4511.LDAPMessage()  # Any: pyasn1's
+    message["messageID"] = _rfc4511.MessageID(number)
+    message["protocolOp"] = _rfc4511.ProtocolOp().setComponentByName(operation.kind, operation.request)
     if controls:
-        message["controls"] = build_controls_list(list(controls))
+        message["controls"] = _ldap3.protocol.convert.build_controls_list(list(controls))
     return Request(number, _asn1.encode(message))
 
 
