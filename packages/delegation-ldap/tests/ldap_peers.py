@@ -49,15 +49,26 @@ class Listening:
     """Takes connections on the loopback, each in a thread."""
 
     def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
-        self.url = f"ldap://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listen(0)
 
-    def _accept(self) -> None:
+    def _listen(self, port: int) -> None:
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.url = f"ldap://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Meanwhile nobody listens, and nobody is connected."""
+        port = self._socket.getsockname()[1]
+        self._close()
+        yield
+        self._listen(port)
+
+    def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                taken, _ = self._socket.accept()
+                taken, _ = listening.accept()
                 self._open.append(taken)
                 threading.Thread(target=self._one, args=(taken,), daemon=True).start()
 
@@ -75,6 +86,9 @@ class Listening:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for each in (self._socket, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
