@@ -1,0 +1,66 @@
+/* A KDC database for tests: Debian's own "db2", and two lists of who may delegate to whom, which that one lacks.
+ *
+ * LISTS is a text file that is read anew for each question; its lines are
+ *     to SERVICE TARGET      SERVICE may go on to TARGET            (constrained delegation)
+ *     from TARGET SERVICE    TARGET takes who comes through SERVICE (resource-based)
+ */
+#include <dlfcn.h>
+#include <kdb.h>
+#include <krb5.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LONGEST 512
+
+kdb_vftabl kdb_function_table;
+
+/* Whether a line has KIND, FIRST and SECOND; any second where that is NULL. */
+static int listed(krb5_context context, const char *kind, krb5_const_principal first, krb5_const_principal second)
+{
+    char line[3 * LONGEST], word[8], left[LONGEST], right[LONGEST];
+    char *wanted_left = NULL, *wanted_right = NULL;
+    int found = 0;
+    FILE *lists = fopen(LISTS, "r");
+
+    if (lists == NULL)
+        return 0;
+    if (krb5_unparse_name(context, first, &wanted_left) == 0 &&
+        (second == NULL || krb5_unparse_name(context, second, &wanted_right) == 0)) {
+        while (!found && fgets(line, sizeof(line), lists) != NULL)
+            found = sscanf(line, "%7s %511s %511s", word, left, right) == 3 && strcmp(word, kind) == 0 &&
+                    strcmp(left, wanted_left) == 0 && (second == NULL || strcmp(right, wanted_right) == 0);
+    }
+    krb5_free_unparsed_name(context, wanted_left);
+    krb5_free_unparsed_name(context, wanted_right);
+    fclose(lists);
+    return found;
+}
+
+static krb5_error_code may_go_on(krb5_context context, krb5_const_principal user, const krb5_db_entry *service,
+                                 krb5_const_principal target)
+{
+    (void)user;
+    return listed(context, "to", service->princ, target) ? 0 : KRB5KDC_ERR_BADOPTION;
+}
+
+static krb5_error_code may_come(krb5_context context, krb5_const_principal user, krb5_const_principal service,
+                                krb5_pac pac, const krb5_db_entry *target)
+{
+    (void)user;
+    (void)pac;
+    return listed(context, "from", target->princ, service) ? 0 : KRB5KDC_ERR_BADOPTION;
+}
+
+__attribute__((constructor)) static void take_over(void)
+{
+    void *library = dlopen(DB2, RTLD_NOW);
+    kdb_vftabl *original = library == NULL ? NULL : dlsym(library, "kdb_function_table");
+
+    if (original == NULL) {
+        fprintf(stderr, "%s\n", dlerror());
+        return; /* the table stays empty, and the KDC does not start */
+    }
+    kdb_function_table = *original;
+    kdb_function_table.check_allowed_to_delegate = may_go_on;
+    kdb_function_table.allowed_to_delegate_from = may_come;
+}
