@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BY_FILE, BY_REFLECTION = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-(COMMANDS,) = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+_, COMMANDS = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 (SERVICE,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -99,8 +99,7 @@ async def test_by_reflection_the_tools_are_those_that_are_named(
 
 
 def test_the_command_makes_the_file(tmp_path: Path) -> None:
-    _, command = COMMANDS.replace("\\\n", " ").strip().splitlines()
-    words = command.split()
+    words = COMMANDS.replace("\\\n", " ").split()
     assert words[:4] == ["$", "python", "-m", "grpc_tools.protoc"] and words[-1] == "shop.proto"
     assert {"--include_imports", "--include_source_info"} <= set(words)
     made = compiled(PROTOS, tmp_path / "shop.pb", words[-1])
