@@ -174,7 +174,7 @@ async def test_a_sparse_terabyte_is_read_in_parts(files: Gateway, ground: Ground
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Ground]:
     """A folder with 100,000 entries; in memory, where there is such a place."""
-    folder = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)  # noqa: S108 -- takes a new name
+    folder = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     ground = Ground(Path(folder))
     (ground.alice / "many").mkdir()
     at = os.open(ground.alice / "many", os.O_RDONLY)
