@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from files_gateway import ALICE, Gateway, parameters_for
@@ -31,6 +30,15 @@ from actas.testing.conformance import ModuleConformance, ModuleKit
 from actas.testing.os_users import OsUsers
 
 pytestmark = pytest.mark.anyio
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def said_of(pid: int) -> str:
+    """What the kernel says of a process."""
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 def processes(files: Gateway) -> list[Helper]:
@@ -83,7 +91,7 @@ async def test_the_kernel_denies_alice_what_is_bobs(homes: Homes) -> None:
 
 async def test_the_users_groups_count(homes: Homes, os_users: OsUsers) -> None:
     team = os_users.group("team")
-    subprocess.run(["usermod", "--append", "--groups", team, homes.alice.pw_name], check=True)
+    run("usermod", "--append", "--groups", team, homes.alice.pw_name)
     import grp
 
     for user in (homes.alice, homes.bob):
@@ -118,7 +126,7 @@ async def test_the_receipt_is_what_the_kernel_says_of_the_process(homes: Homes) 
 async def test_root_and_users_that_run_services_are_refused(homes: Homes, os_users: OsUsers) -> None:
     service = os_users.user("svc", system=True)
     twin = f"twin{os.getpid()}"
-    subprocess.run(["useradd", "-M", "-o", "-u", str(homes.alice.pw_uid), twin], check=True, capture_output=True)
+    run("useradd", "-M", "-o", "-u", str(homes.alice.pw_uid), twin)
     try:
         async with homes.gateway() as files:
             for name in ("root", "daemon", "nobody-by-that-name", service.pw_name, "0", twin):
@@ -129,11 +137,11 @@ async def test_root_and_users_that_run_services_are_refused(homes: Homes, os_use
             assert await files.code("list", session_of(homes.alice)) == "filesystem_no_account"
             assert await files.names("", session_of(homes.bob)) == ["notes.txt"]
     finally:
-        subprocess.run(["userdel", "--force", twin], check=True, capture_output=True)
+        run("userdel", "--force", twin)
 
 
 async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes) -> None:
-    subprocess.run(["usermod", "--gid", "0", homes.alice.pw_name], check=True)
+    run("usermod", "--gid", "0", homes.alice.pw_name)
     async with homes.gateway() as files:
         assert await files.code("list", session_of(homes.alice)) == "filesystem_no_account"
 
@@ -158,7 +166,7 @@ asyncio.run(main())
 """
 
 
-async def test_without_privileges_that_mode_does_not_start_and_says_what_it_takes(homes: Homes) -> None:
+def test_without_privileges_that_mode_does_not_start_and_says_what_it_takes(homes: Homes) -> None:
     keeping_it_to_itself = f"""
 import ctypes
 from actas.delegation.filesystem import becoming
@@ -197,7 +205,13 @@ def greeting_for(user: pwd.struct_passwd, homes: Homes) -> dict[str, object]:
 
 def test_a_setuid_that_fails_ends_the_process_with_an_error(homes: Homes) -> None:
     """It is bob's already, and has no right to become alice."""
-    script = f"import os; from actas.delegation.filesystem.helper import main; {as_user(homes.bob)}; main()"
+    script = f"""
+import os
+from actas.delegation.filesystem import helper
+for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
+{as_user(homes.bob)}
+helper.main()
+"""
     answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
     error = answer["error"]
     assert isinstance(error, dict) and error["code"] == "filesystem_access_denied" and error["detail"] == "EPERM"
@@ -251,8 +265,7 @@ async def test_one_process_never_serves_two_users(homes: Homes) -> None:
         assert by_process == {(each.pw_name, each.pw_uid) for each in users}
         assert 2 <= len(processes(files)) <= 4
         for each in processes(files):
-            assert Path(f"/proc/{each.process.pid}").stat().st_uid in (0, each.uid)
-            assert f"Uid:\t{each.uid}\t" in Path(f"/proc/{each.process.pid}/status").read_text()
+            assert f"Uid:\t{each.uid}\t" in said_of(each.process.pid)
 
 
 async def test_processes_are_bounded_and_the_longest_idle_gives_way(homes: Homes) -> None:
@@ -450,7 +463,8 @@ def ask(action, **parameters):
     answer = helper.received(helper.taking(ours), 10**7)
     assert "uids" in answer and ("data" in answer or parameters.get("path") in ("nothing", "..")), answer
 ask("list"); ask("info"); ask("read", path="notes.txt"); ask("read", path="nothing"); ask("read", path="..")
-for encoding in ("base64", "utf-8", "utf-16-le", "latin-1", "cp1252"): ask("read", path="notes.txt", encoding=encoding, length=4)
+for encoding in ("base64", "utf-8", "utf-16-le", "latin-1", "cp1252"):
+    ask("read", path="notes.txt", encoding=encoding, length=4)
 ask("search", content="notes", name="*", ignore_case=True); ask("write", path="x", content="eA==", encoding="base64")
 ask("rename", path="x", to="y"); ask("make-directory", path="d"); ask("delete", path="d")
 ours.close(); serving.join()
