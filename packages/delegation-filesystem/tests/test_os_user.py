@@ -242,7 +242,8 @@ async def test_a_helper_has_nothing_left_of_root(homes: Homes) -> None:
             opened = {each: os.readlink(proc / "fd" / each) for each in os.listdir(proc / "fd")}
             assert opened["1"] == opened["2"] == "/dev/null"
             rest = {each.partition(":")[0] for name, each in opened.items() if name not in "12"}
-            assert rest <= {"socket", f"/proc/{helper.process.pid}/fd", f"/proc/{helper.process.pid}/fdinfo"}
+            its_own = {f"/proc/{helper.process.pid}/fd", f"/proc/{helper.process.pid}/fdinfo", str(homes.base)}
+            assert rest <= {"socket", *its_own}, "what it opened itself, as the user"
             assert (proc / "fd").stat().st_uid == 0, "no process of the user's may trace it"
             limits = (proc / "limits").read_text()
             for name, value in [("core file size", 0), ("processes", 0), ("open files", 128), ("file size", 1_000_000)]:
@@ -454,10 +455,10 @@ ours, theirs = socket.socketpair()
 for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
 rules = helper.rules_of({greeting_for(homes.alice, homes)!r})
 before = set(sys.modules)
-serving = threading.Thread(target=helper.serve, args=(theirs, rules))
+serving = threading.Thread(target=helper.serve, args=(theirs, rules, {str(homes.base)!r}))
 serving.start()
 def ask(action, **parameters):
-    request = {{"action": action, "parameters": parameters, "base": {str(homes.base)!r},
+    request = {{"action": action, "parameters": parameters, 
                 "parts": [{homes.alice.pw_name!r}], "seconds": 10.0}}
     ours.sendall(helper.packed(request, 10**6))
     answer = helper.received(helper.taking(ours), 10**7)
@@ -480,7 +481,7 @@ async def test_a_defect_in_a_process_is_told_as_one(homes: Homes) -> None:
 
     ours, theirs = socket.socketpair()
     rules = helper.rules_of(greeting_for(homes.alice, homes))
-    serving = asyncio.create_task(asyncio.to_thread(helper.serve, theirs, rules))
+    serving = asyncio.create_task(asyncio.to_thread(helper.serve, theirs, rules, str(homes.base)))
     for request in ({}, {"action": "nothing"}, {"action": "list", "parameters": {"no": 1}}):
         ours.sendall(packed(request, 1000))
         answer = await asyncio.to_thread(received, taking(ours), 10_000)
@@ -522,3 +523,70 @@ def test_helpers_ask_no_process_after_the_end(homes: Homes) -> None:
     with pytest.raises(DownstreamUnavailable):
         made.ask("alice", {}, Budget(time.monotonic() + 1))
     assert isinstance(session_of(homes.alice), Session) and issubclass(ConfigurationError, Exception)
+
+
+def test_who_may_be_become_is_judged_by_the_systems_own_list(homes: Homes) -> None:
+    from actas.delegation.filesystem.becoming import Account, account
+    from actas.delegation.filesystem.failures import NoAccount
+
+    alice = homes.alice
+    assert account(alice.pw_name, 1000) == Account(alice.pw_name, alice.pw_uid, alice.pw_gid)
+    for name, minimum in [
+        ("root", 0),
+        ("root", -1),
+        ("daemon", 1000),
+        (alice.pw_name, alice.pw_uid + 1),
+        ("no-one", 1),
+    ]:
+        with pytest.raises(NoAccount):
+            account(name, minimum)
+    assert account("daemon", 1).uid == 1, "where an operator says so"
+
+
+def test_a_process_that_is_still_root_is_seen_to_be_that(homes: Homes) -> None:
+    from actas.delegation.filesystem import becoming
+
+    for who in (becoming.Account("root", 0, 0), becoming.account(homes.alice.pw_name, 1000)):
+        with pytest.raises(PermissionError, match="something is left"):
+            becoming._seen_to_be(who)
+    assert becoming.can_become_others()
+    with pytest.raises(OSError, match="prctl"):
+        becoming._asked(9999, 0)
+
+
+def test_a_message_longer_than_agreed_is_not_sent() -> None:
+    from actas.delegation.filesystem.frames import Broken
+
+    with pytest.raises(Broken):
+        packed({"content": "x" * 2000}, 1000)
+
+
+@pytest.mark.parametrize("then", ["", "os.setgroups([4]); ", "os.setgid(4); ", "import ctypes; "])
+def test_half_a_change_of_user_is_none(homes: Homes, then: str) -> None:
+    """Each part by itself is found missing: what is tried here is everything but one."""
+    alice = homes.alice
+    everything = (
+        f"os.setgroups([{alice.pw_gid}]); os.setresgid(*[{alice.pw_gid}] * 3); os.setresuid(*[{alice.pw_uid}] * 3)"
+    )
+    without = {
+        "": everything,  # the promise not to gain privileges is missing
+        "os.setgroups([4]); ": everything.replace(f"[{alice.pw_gid}]); os", "[4]); os", 1) + "; privileges()",
+        "os.setgid(4); ": everything.replace(f"os.setresgid(*[{alice.pw_gid}] * 3)", "os.setgid(4)") + "; privileges()",
+        "import ctypes; ": everything.replace("os.setresuid", "os.seteuid").replace(
+            f"*[{alice.pw_uid}] * 3", str(alice.pw_uid)
+        )
+        + "; privileges()",
+    }[then]
+    script = f"""
+import ctypes, os
+from actas.delegation.filesystem import becoming
+who = becoming.account({alice.pw_name!r}, 1000)
+def privileges(): ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+{without}
+try:
+    becoming._seen_to_be(who)
+except PermissionError as error:
+    print("found out:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("found out"), done.stderr

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from actas.core import ActasError
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import PathRefused
 from actas.delegation.filesystem.names import is_own, name, parts, shown
-from actas.delegation.filesystem.roots import Place, Root
+from actas.delegation.filesystem.roots import Root
 from actas.testing.attacks import io_during
 
 pytestmark = pytest.mark.anyio
@@ -189,7 +190,7 @@ PATHS = st.one_of(
 @given(path=PATHS)
 def test_whatever_is_asked_for_what_is_opened_lies_beneath_the_folder(maze: Ground, way: Way, path: str) -> None:
     """The oracle is another: what the kernel says was opened, and ``realpath`` of what was asked for."""
-    root = Root(Place(str(maze.base), (b"alice",)), way, Budget(float("inf")))
+    root = Root(Base(str(maze.base)), (b"alice",), way, Budget(float("inf")))
     home = os.path.realpath(maze.alice)
     try:
         names = parts(path, deepest=32)
@@ -213,7 +214,7 @@ def opened_by(root: Root, names: tuple[bytes, ...]) -> Iterator[int]:
         yield fd
         os.close(fd)
     with suppress(ActasError, OSError):
-        fd = root.file(names)
+        fd, _ = root.file(names)
         yield fd
         os.close(fd)
     for folder in (root.opened, root.entered):

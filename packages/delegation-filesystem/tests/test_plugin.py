@@ -74,9 +74,10 @@ def test_everything_that_is_wrong_with_numbers_is_told_at_once() -> None:
 
 
 def who(session: Session, **fields: Any) -> str:
-    principal = Principals(replace(GOOD, **fields)).of(session)
-    assert principal.place.base == "/srv" if "root" in fields else "/srv/files"
-    assert b"/".join(principal.place.parts).decode() == principal.name
+    principals = Principals(replace(GOOD, **fields))
+    principal = principals.of(session)
+    assert principals.base == "/srv" if "root" in fields else "/srv/files"
+    assert b"/".join(principal.folder).decode() == principal.name
     return principal.name
 
 

@@ -33,6 +33,7 @@ class OsUsers:
     def __init__(self, base: str, settings: FilesystemSettings) -> None:
         limits, change = settings.limits, settings.change
         greeting: dict[str, object] = {
+            "base": base,
             "limits": asdict(limits),
             "change": None if change is None else asdict(change),
             "hard_links": settings.hard_links,
@@ -41,7 +42,6 @@ class OsUsers:
             "file_size": limits.write_bytes,
             "umask": 0o077 if change is None else int(change.umask, 8),
         }
-        self._base = base
         self._idle_seconds = settings.os_user.idle_seconds
         self._helpers = Helpers(
             greeting,
@@ -73,8 +73,7 @@ class OsUsers:
         request: dict[str, object] = {
             "action": call.action.name,
             "parameters": asdict(cast("Parameters", call.parameters)),
-            "base": who.place.base,
-            "parts": [each.decode() for each in who.place.parts],
+            "parts": [each.decode() for each in who.folder],
         }
 
         def work(budget: Budget) -> Answer:
