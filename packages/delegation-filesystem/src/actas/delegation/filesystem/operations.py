@@ -50,24 +50,22 @@ class Rules:
                 return Info(asked, self.limits)
             case SearchFiles():
                 return Search(asked, self.limits)
-            case _:
-                return self._change(action, asked)
-
-    def _change(self, action: str, asked: object) -> Operation:
-        change = self.change
-        if change is None or action not in change.actions:
-            raise UnknownAction
-        match asked:
             case WriteFile():
-                return Write(asked, change, self.limits)
+                return Write(asked, self._may(action), self.limits)
             case MakeDirectory():
-                return Make(asked, change, self.limits)
+                return Make(asked, self._may(action), self.limits)
             case Rename():
-                return Move(asked, change, self.limits)
+                return Move(asked, self._may(action), self.limits)
             case Delete():
-                return Remove(asked, change, self.limits)
+                return Remove(asked, self._may(action), self.limits)
             case _:
                 raise UnknownAction
+
+    def _may(self, action: str) -> ChangeSettings:
+        """How things are changed. Raises UnknownAction where this is no change that is configured."""
+        if self.change is None or action not in self.change.actions:
+            raise UnknownAction
+        return self.change
 
 
 class Done(NamedTuple):

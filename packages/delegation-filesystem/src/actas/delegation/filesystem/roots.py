@@ -75,6 +75,9 @@ class Root:
                 os.close(fd)
                 raise
             if reached == wanted:
+                if not parts and not stat.S_ISDIR(found.st_mode):
+                    os.close(fd)
+                    raise NoFolder(detail="the user's folder is no folder")
                 self.folder = reached[len(self._held.path) + 1 : len(self._path)]
                 return fd, found
             os.close(fd)
@@ -192,18 +195,15 @@ def not_plain(mode: int) -> NotPlain:
 
 def kind(mode: int) -> str:
     """In a word, what a mode says that it is."""
-    for test, word in _KINDS:
-        if test(mode):
-            return word
-    return "thing of another kind"
+    return _KINDS.get(stat.S_IFMT(mode), "thing of another kind")
 
 
-_KINDS = (
-    (stat.S_ISREG, "file"),
-    (stat.S_ISDIR, "folder"),
-    (stat.S_ISLNK, "link"),
-    (stat.S_ISFIFO, "FIFO"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-)
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "folder",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
