@@ -108,10 +108,10 @@ def test_only_whole_names_on_the_list_are_found(text: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "http/web.example.com", "HTTP/WEB.example.com", "HTTP/web.example.com@EVIL",
-        "HTTP/web.example.com@EXAMPLE.COM@X", "HTTP/web.example.com ", "HTTP/web.example.com\x00", "HTTP\\/web.example.com", "HTTP/web.example.com/x",
-        "HTTP/\u0456web.example.com", "HTTP/web\u3002example.com", "", "/", "@EXAMPLE.COM", "krbtgt/EXAMPLE.COM",
-        "gateway/mcp.example.com", "a" * 100_000,
+        "http/web.example.com", "HTTP/WEB.example.com", "HTTP/web.example.com@EVIL", "HTTP/web.example.com ",
+        "HTTP/web.example.com@EXAMPLE.COM@X", "HTTP/web.example.com\x00", "HTTP\\/web.example.com",
+        "HTTP/web.example.com/x", "HTTP/\u0456web.example.com", "HTTP/web\u3002example.com", "", "/", "@EXAMPLE.COM",
+        "krbtgt/EXAMPLE.COM", "gateway/mcp.example.com", "a" * 100_000,
     ],
     ids=lambda value: ascii(value)[:40],
 )  # fmt: skip
