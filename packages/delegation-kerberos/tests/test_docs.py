@@ -1,4 +1,4 @@
-"""What the pages say is so: kerberos.md works as it is written, and the table of kerberos-troubleshooting.md is whole."""
+"""What the pages say is so: kerberos.md works as it is written, the table of kerberos-troubleshooting.md is whole."""
 
 import re
 import tomllib
