@@ -17,8 +17,9 @@ progress: ContextVar[Progress | None] = ContextVar("actas_progress", default=Non
 
 
 def note(message: str) -> None:
-    """Say how far the call has come, for its caller: a short sentence that holds no data. Costs next to nothing, and may
-    be said as often as one likes; nothing where nobody wants to hear."""
+    """Say how far the call has come, for its caller: a short sentence that holds no data.
+
+    Costs next to nothing, and may be said as often as one likes; nothing where nobody wants to hear."""
     current = progress.get()
     if current is not None:
         current.message = message

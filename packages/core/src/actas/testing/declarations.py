@@ -90,10 +90,16 @@ def field_types(cls: type) -> dict[str, object]:
 
 
 def plain_secrets(cls: type) -> list[str]:
-    """The fields of a dataclass, and of those in it, that are called like a secret and are plain text."""
+    """The fields of a dataclass, and of those in it, that are called like a secret and are plain text.
+
+    One with a text as its default is none: nobody's secret is the same everywhere.
+    """
     found: list[str] = []
     for each in dataclasses_in(cls):
+        known = {field.name for field in dataclasses.fields(each) if isinstance(field.default, str) and field.default}
         for name, hint in field_types(each).items():
+            if name in known:
+                continue
             called = not _SECRET.isdisjoint(word.lower() for word in _WORD.findall(name))
             kinds = {hint, *typing.get_args(hint)}
             if called and str in kinds and Secret not in kinds:

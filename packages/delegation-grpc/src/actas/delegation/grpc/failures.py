@@ -11,7 +11,7 @@ from actas.core.errors import (
     DownstreamUnavailable,
     LimitExceeded,
 )
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 
 
 class ServiceRefused(DelegationRefused):
