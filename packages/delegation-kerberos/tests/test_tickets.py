@@ -21,7 +21,7 @@ from kerberos_stage import (
     user,
 )
 
-from actas.core import ActasError
+from actas.core import ActasError, IdentityMismatch
 from actas.delegation.kerberos.failures import TicketRejected
 from actas.delegation.kerberos.settings import UserSettings
 from actas.testing.kdc import KerberosRealm
@@ -190,3 +190,5 @@ async def test_a_kdc_that_gives_somebody_elses_ticket_is_not_believed(
         with pytest.raises(ActasError):
             await gateway.call(action, **parameters)
         assert gateway.refused() == "identity_mismatch"
+    with pytest.raises(IdentityMismatch):
+        await gateway.module.ticket(ALICE, DATABASE, deadline=float("inf"))
