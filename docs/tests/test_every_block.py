@@ -42,9 +42,13 @@ HELD = {
     "docs/how-to/ldap-openldap.md:conf": "packages/delegation-ldap/tests/test_documentation.py",
     "docs/how-to/ldap-openldap.md:ldif": "packages/delegation-ldap/tests/test_documentation.py",
     "packages/delegation-ldap/README.md:ldif": "packages/delegation-ldap/tests/test_documentation.py",
+    "docs/how-to/kerberos.md:kadmin": "packages/delegation-kerberos/tests/test_docs.py",
+    "docs/how-to/kerberos.md:ldif": "packages/delegation-kerberos/tests/test_docs.py",
+    "docs/how-to/kerberos.md:conf": "packages/delegation-kerberos/tests/test_docs.py",
 }
 """Blocks of a page in one language that a test of their own tries."""
 UNTRIED = {
+    "docs/how-to/kerberos-active-directory.md:powershell": "there is no Active Directory on a machine like this",
     "docs/how-to/sql-server.md:sql": "there is no SQL Server on a machine like this; the wire is proven by a peer",
     "docs/how-to/ldap-active-directory.md:powershell": "there is no Active Directory on a machine like this",
     "docs/how-to/audit.md:conf": "logrotate's; that a renamed file is noticed is tested in core's test_audit.py",

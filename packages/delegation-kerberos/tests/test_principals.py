@@ -71,7 +71,7 @@ HOSTILE = [
     "alice\u200b", "\uff41lice",
     "al\u212ace", "a\u0301lice", "\u202ealice", "al\ud800ice", "alice@example.net@example.net",
     "alice@example.net/x", "alice@sub.example.net", "alice@example.netx", "@example.net", "alice@example\u3002net",
-    "x\\{user}", "{user}",
+    "x\\{user}", "{user}", "krbtgt@example.net", "KRBTGT@Example.net", "CORP\\krbtgt", "kadmin@contractors.example.com",
 ]  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_a_parameter_is_never_a_name() -> None:
     module = KerberosDelegation(PLAIN)
     assert module.principal(user("alice")) == "alice@EXAMPLE.COM"
     fields = {field for action in module.actions for field in getattr(action.parameters, "__annotations__", {})}
-    assert fields == {"target", "action", "target_spn"}
+    assert fields == {"target", "action", "targetSPN"}
 
 
 @pytest.mark.parametrize(
