@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from smb_stage import ALICE, BOB, SharePoolSettings, Stage, other_server, staged, user
+from smb_meddler import Meddler
+from smb_stage import ALICE, BOB, SharePoolSettings, ShareSettings, Stage, other_server, staged, user
 
 from actas.core import ActasError, CredentialRejected, Session
 from actas.core.errors import DelegationRefused, DelegationTimeout, DownstreamUnavailable
@@ -59,6 +60,23 @@ async def test_a_kept_connection_that_the_server_ended_is_replaced_unnoticed(own
     own.server.kill()
     own.server.start()
     await reads_hers(own)
+
+
+async def test_a_connection_that_ends_while_it_is_used_again_is_replaced_unnoticed(own: Stage) -> None:
+    cut: list[bool] = []
+
+    def cutting(message: bytes) -> bytes:
+        if cut and cut.pop():
+            raise OSError
+        return message
+
+    with Meddler(own.server.port, cutting) as meddler:
+        allow = [ShareSettings(server="localhost", share="files", port=meddler.port)]
+        async with staged(own.realm, own.server, allow=allow) as stage:
+            await reads_hers(stage)
+            cut.append(True)
+            await reads_hers(stage)
+            assert not cut
 
 
 async def test_a_cancelled_call_ends_at_once_and_gives_its_place_back(own: Stage) -> None:

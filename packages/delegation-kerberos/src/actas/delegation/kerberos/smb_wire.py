@@ -7,7 +7,9 @@ server announce messages of any size.
 
 import logging
 import socket
+import threading
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from smbprotocol import Dialects  # type: ignore[import-untyped]  # ships no types
@@ -31,6 +33,7 @@ class Transport:
         self._address = (server, port)
         self._seconds = timeout
         self._socket: socket.socket | None = None
+        self._receiver: int | None = None
         self.connected = False
 
     def connect(self) -> None:
@@ -41,12 +44,13 @@ class Transport:
         self.connected = True
 
     def close(self) -> None:
-        """End it, from any thread: whoever sends or receives is woken. The thread that receives frees the socket."""
+        """End it, from any thread: whoever sends or receives is woken. The thread that receives gives back the socket,
+        for only then is it sure that it uses it no more."""
         self.connected = False
         if self._socket is not None:
-            try:
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
+            if threading.get_ident() == self._receiver:
                 self._socket.close()
 
     def send(self, message: Any) -> None:  # Any: bytes, or a structure of smbprotocol's
@@ -61,10 +65,14 @@ class Transport:
 
     def recv(self, timeout: float) -> bytes:
         """One message; empty at the end of the connection. ``timeout`` is not heeded: see :meth:`connect`."""
-        length = int.from_bytes(self._exactly(4), "big")
-        if length > _MOST_BYTES_OF_A_MESSAGE:
-            raise SMBException("the server announces a message that is too large")
-        return self._exactly(length) if length else b""
+        self._receiver = threading.get_ident()
+        head = self._exactly(4)
+        if not head:
+            return b""
+        length = int.from_bytes(head, "big")
+        if not 0 < length <= _MOST_BYTES_OF_A_MESSAGE:
+            raise SMBException("the server announces a message that is too large, or none")
+        return self._exactly(length)
 
     def _exactly(self, length: int) -> bytes:
         """So many bytes, or none where the connection ended before."""
