@@ -29,7 +29,10 @@ SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
 DECIDING = (
-    *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "lending", "roles", "pipeline")),
+    *(
+        f"packages/core/src/actas/core/{name}.py"
+        for name in ("authority", "authorization", "lending", "roles", "pipeline")
+    ),
     *(f"packages/core/src/actas/http/{name}.py" for name in ("presenting", "retries", "services", "strict_json")),
     "packages/core/src/actas/oauth/*.py",
     *(
@@ -150,13 +153,29 @@ def wheels(session: nox.Session) -> None:
         options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
         for package in PACKAGES:
             session.run(python, "-m", "pytest", *options, *_about_installing(package), external=True)
+        for package in PLUGINS:
+            _alone(session, package, house, python)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Whatever the documentation says is held by the tests in docs/tests."""
-    session.install(*EVERYTHING, *GROUPS)
+    session.install(*root_group("docs"), *EVERYTHING, *GROUPS)
     session.run("pytest", "docs/tests", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Each example runs as its README says, and the plug-in among them passes its own tests as a wheel."""
+    session.install(*EVERYTHING, *GROUPS)
+    session.run("pytest", "examples/tests", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The documentation as a site; a link that leads nowhere and a page that is not listed are errors."""
+    session.install(*root_group("site"))
+    session.run("python", str(TOOLS / "build_site.py"), str(Path(session.create_tmp()).resolve() / "documentation"))
 
 
 @nox.session(default=False)
@@ -174,6 +193,16 @@ def bench(session: nox.Session) -> None:
         "rest_as_user",
     ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
+
+
+def _alone(session: nox.Session, package: str, house: Path, python: str) -> None:
+    """``pip install "actas[x]"`` and no more: the package's main action must do. ``python`` sets its downstream up."""
+    extra, alone = package.partition("-")[2], house.parent / f"alone-{package}"
+    session.run("uv", "venv", "-q", "--clear", "-p", str(Path(session.bin) / "python"), str(alone))
+    bare = str(alone / "bin" / "python")
+    session.run("uv", "pip", "install", "-q", "-p", bare, "--no-index", "--find-links", str(house), f"actas[{extra}]")
+    program = ROOT / "packages" / package / "tests" / "alone.py"
+    session.run(python, str(TOOLS / "run_alone.py"), str(program), bare, external=True)
 
 
 def _about_installing(package: str) -> list[str]:

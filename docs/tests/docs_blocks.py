@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    path
+    for where in ("*.md", "packages/*/*.md", "docs/**/*.md", "examples/README.md", "examples/*/README.md")
+    for path in ROOT.glob(where)
 )
 WALKED = {
     "docs/tutorial/first-server.md",

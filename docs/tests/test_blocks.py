@@ -158,7 +158,7 @@ def _check_simple(words: list[str]) -> None:
             pass
         case ["python" | "python3" as program, *arguments]:
             assert arguments, program
-            if arguments[0].startswith(("tools/", "benchmarks/")):
+            if arguments[0].startswith(("tools/", "benchmarks/", "examples/")):
                 assert (ROOT / arguments[0]).exists(), arguments[0]
         case [program, *_]:
             assert program in OTHERS, f"what is {program}?"

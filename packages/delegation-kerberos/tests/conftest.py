@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actas.testing.fixtures import kerberos_realm, needed_in_ci
+from actas.testing.fixtures import kerberos_realm, kerberos_realm_in_ldap, needed_in_ci
 from actas.testing.kdc import KerberosRealm
 from actas.testing.samba import SambaServer
 
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from kerberos_stage import Gateway, opened, populate, settings_for
 from smb_stage import Stage, staged
 
-__all__ = ["kerberos_realm"]
+__all__ = ["kerberos_realm", "kerberos_realm_in_ldap"]
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """A realm with users, a gateway and services, and the module in a real pipeline."""
 
+import os
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -85,12 +87,16 @@ class Gateway:
 
 
 @asynccontextmanager
-async def opened(settings: KerberosSettings, timeout: float = 30.0) -> AsyncGenerator[Gateway]:
-    gateway = Gateway(settings, timeout)
+async def opened(settings: KerberosSettings, seconds: float = 30.0) -> AsyncGenerator[Gateway]:
+    gateway = Gateway(settings, seconds)
     try:
         yield gateway
     finally:
         await gateway.module.destroy()
+
+
+def ran(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
 
 
 def initiated(credentials: object, target: str) -> gssapi.SecurityContext:

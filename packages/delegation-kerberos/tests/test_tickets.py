@@ -1,7 +1,5 @@
 """Tickets against a real KDC: who gets one, whom the target sees, and what it is good for."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from kerberos_stage import (
     accepted,
     initiated,
     opened,
+    ran,
     settings_for,
     user,
 )
@@ -91,7 +90,7 @@ async def test_a_file_holds_one_ticket_and_not_the_gateways_and_is_gone_at_once(
 ) -> None:
     ticket = await gateway.module.ticket(ALICE, WEB, deadline=float("inf"))
     with ticket.cache_file() as path:
-        listed = subprocess.run(["klist", "-c", str(path)], capture_output=True, text=True, check=True).stdout
+        listed = ran("klist", "-c", str(path)).stdout
         assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         assert str(path).startswith("/dev/shm/")
         assert "Default principal: alice@EXAMPLE.COM" in listed
@@ -108,9 +107,8 @@ async def test_a_stolen_file_opens_nothing_but_its_target(realm: KerberosRealm, 
         stolen = path.read_bytes()
     copy = Path(realm.folder) / "stolen"
     copy.write_bytes(stolen)
-    environment = {**os.environ, "KRB5CCNAME": f"FILE:{copy}"}
     for command in (["kvno", f"{DATABASE}@EXAMPLE.COM"], ["kvno", "-U", "bob", f"{WEB}@EXAMPLE.COM"], ["kinit", "-R"]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = ran(*command, KRB5CCNAME=f"FILE:{copy}")
         assert done.returncode != 0, done.stdout
     copy.unlink()
 

@@ -206,7 +206,7 @@ _NEVER_SUSPENDED = (NullSink, MemorySink, JsonLinesSink)
 
 @dataclass(slots=True)
 class Audit:
-    """A sink and what to do when it fails. The pipeline and the door write through this."""
+    """A ``sink``, and what to do when it fails: ``on_failure``. The pipeline and the door write through this."""
 
     sink: AuditSink
     on_failure: OnAuditFailure = OnAuditFailure.REFUSE

@@ -12,11 +12,13 @@ class Outcome(StrEnum):
     """How a call ended."""
 
     SUCCESS = "success"
+    """It was carried out, and the downstream saw whom it should."""
     REFUSED = "refused"
     """A rule said no, ours or the downstream's."""
     FAILED = "failed"
     """Something broke: time, network, a defect."""
     CANCELLED = "cancelled"
+    """The caller left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,7 @@ class CredentialUse(StrEnum):
     NEVER = "never"
     """Its identity comes another way: a configuration that exchanges one is refused."""
     OPTIONAL = "optional"
+    """The configuration says."""
     REQUIRED = "required"
     """A configuration without ``token_exchange``, or without ``tickets_from``, is refused."""
 
@@ -178,10 +179,12 @@ class AuditSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuditSinkKind:
-    """One kind of audit sink that a plug-in offers."""
+    """One kind of audit sink that a plug-in offers; ``create`` makes one with its settings."""
 
     name: str
+    """The entry point's name and the configuration's ``auth.audit.kind``."""
     settings: type
+    """A plain dataclass, read as a module's settings are."""
     create: Callable[[Any], AuditSink]  # Any: an instance of this kind's own ``settings``
 
 
@@ -212,7 +215,7 @@ class Authorizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizerKind:
-    """One kind of authoriser that a plug-in offers."""
+    """One kind of authoriser that a plug-in offers; ``create`` makes one with its settings."""
 
     name: str
     """The entry point's name and the configuration's ``kind``: ``cedar``."""

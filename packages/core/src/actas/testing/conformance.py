@@ -10,6 +10,7 @@ A plug-in's author writes, with the `anyio` plug-in of pytest that this package 
 
 import asyncio
 import logging
+import time
 import traceback
 from dataclasses import replace
 
@@ -18,13 +19,14 @@ import pytest
 from actas.core import (
     ActasError,
     DelegationCall,
+    DelegationModule,
     DelegationResult,
     DelegationTimeout,
     Outcome,
 )
 from actas.core.audit import to_json
 from actas.mcp.schema import validate_parameters
-from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted, resources
+from actas.testing.attacks import HOSTILE_NAMES, MARKER, Resources, planted, resources
 from actas.testing.declaration_rules import DeclarationRules
 from actas.testing.identity_rules import IdentityRules
 from actas.testing.judging import ended, expect, only, own, safe, told
@@ -67,10 +69,10 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         async with running(kit) as module:
             quick = replace(declared(module, name), timeout=0.5)
             road, _ = road_to(module, timeout=0.5)
-            credential = (await a_call(kit, alice, quick, parameters)).credential
+            given = await a_call(kit, alice, quick, parameters)
 
             async def step(call: DelegationCall) -> DelegationResult:
-                return await module.delegate(replace(call, credential=credential))
+                return await module.delegate(replace(call, credential=given.credential, tickets=given.tickets))
 
             slowly = asyncio.ensure_future(road.call(alice, quick, parameters, step))
             await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")
@@ -130,6 +132,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         self, kit: ModuleKit, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         caplog.set_level(logging.DEBUG)
+        secrets = await kit.secrets()
         seen: list[str] = []
         async with running(kit) as module:
             for session in kit.users():
@@ -144,7 +147,9 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             seen += [repr(module), repr(getattr(module, "__dict__", None)), repr(await module.health_check())]
         seen += [repr(vars(record)) for record in caplog.records]
         seen += [caplog.text, *capfd.readouterr()]
-        expect(not any(TOKEN in each for each in seen), "the caller's token was printed, logged or returned")
+        told_of = [number for number, secret in enumerate(secrets) if any(secret in each for each in seen)]
+        expect(0 not in told_of, "the caller's token was printed, logged or returned")
+        expect(not told_of, "a token that was exchanged for the caller's was printed, logged or returned")
 
     # How it is
 
@@ -179,13 +184,35 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         finally:
             await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
 
+    async def test_a_downstream_that_goes_away_is_told_and_one_that_comes_back_is_used(self, kit: ModuleKit) -> None:
+        if kit.outage is None:
+            pytest.skip("the kit has no outage")
+        alice, _ = kit.users()
+        async with running(kit) as module:
+            await ask(kit, module, alice, module.actions[0])
+            with kit.outage():
+                health = await bounded(module.health_check(), kit.grace, "health_check() in an outage")
+                told(health)
+                expect(not health.healthy, "the downstream went away and the module calls itself healthy")
+                for action in module.actions:
+                    try:
+                        own(module, alice, await ask(kit, module, alice, action))  # it may have kept an answer
+                    except AssertionError:
+                        raise
+                    except Exception as error:
+                        safe(error, f"{action.name} in an outage")
+            await _well_again(kit, module)
+            for session in kit.users():
+                for action in module.actions:
+                    own(module, session, await ask(kit, module, session, action))
+
     async def test_destroy_may_be_called_twice_and_without_initialize(self, kit: ModuleKit) -> None:
         await bounded(kit.make().destroy(), kit.grace, "destroy() without initialize()")
         async with running(kit) as module:
             await ask(kit, module, kit.users()[0], module.actions[0])
             await bounded(module.destroy(), kit.grace, "destroy()")
 
-    async def test_destroy_releases_tasks_threads_and_descriptors(self, kit: ModuleKit) -> None:
+    async def test_destroy_releases_tasks_threads_processes_and_descriptors(self, kit: ModuleKit) -> None:
         async def live() -> None:
             async with running(kit) as module:
                 for session in kit.users():
@@ -195,13 +222,30 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         before = resources()
         for _ in range(3):
             await live()
-        left: list[str] = []
-        for _ in range(20):
-            left = resources().beyond(before)
-            if not left:
-                return
-            await asyncio.sleep(kit.grace / 20)
-        raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+        await _released(kit, before)
+
+    async def test_it_can_be_destroyed_during_a_call_which_then_leaves_nothing_behind(self, kit: ModuleKit) -> None:
+        if kit.slow is None:
+            pytest.skip("the kit has no slow action")
+        alice, bob = kit.users()
+        for attempt in range(2):  # what is made once and kept is there from the second time on
+            before = resources()
+            async with running(kit) as module:
+                await ask(kit, module, bob, module.actions[0])
+                action = declared(module, kit.slow[0])
+                slow = await a_call(kit, alice, action, validate_parameters(action, kit.slow[1]))
+                call = asyncio.ensure_future(module.delegate(slow))
+                await asyncio.sleep(_MOMENTS[-1])
+                try:
+                    await bounded(module.destroy(), kit.grace, "destroy() during a call")
+                finally:
+                    call.cancel()
+                await ended(call, kit.grace, f"{action.name}, cancelled after destroy(),")
+                error = None if call.cancelled() else call.exception()
+                if isinstance(error, Exception):
+                    safe(error, f"{action.name} during destroy()")
+            if attempt:
+                await _released(kit, before)
 
     # On the road
 
@@ -237,3 +281,43 @@ class ModuleConformance(DeclarationRules, IdentityRules):
                     event = only(sink.entries(), action.name)
                     recorded = (event.outcome, event.code)
                     expect(recorded == (Outcome.REFUSED, caught.value.code), f"a refusal was recorded as {recorded}")
+
+    async def test_what_the_downstream_denies_is_refused_and_recorded_as_that(self, kit: ModuleKit) -> None:
+        if kit.denied is None:
+            pytest.skip("the kit has nothing that the downstream denies")
+        name, parameters = kit.denied
+        alice, bob = kit.users()
+        async with running(kit) as module:
+            declared(module, name)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
+            await road.delegate(bob, NAME, name, parameters)
+            sink.clear()
+            try:
+                await road.delegate(alice, NAME, name, parameters)
+            except ActasError as error:
+                safe(error, f"{name}, which the downstream denies,")
+            else:
+                raise AssertionError(f"{name} gave alice what only bob may have")
+            event = only(sink.entries(), name)
+            expect(
+                event.outcome is Outcome.REFUSED, f"{name} was denied by the downstream and recorded as {event.outcome}"
+            )
+
+
+async def _released(kit: ModuleKit, before: Resources) -> None:
+    """Nothing may be left beyond what there was, or not for long."""
+    left: list[str] = []
+    for _ in range(20):
+        left = resources().beyond(before)
+        if not left:
+            return
+        await asyncio.sleep(kit.grace / 20)
+    raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+
+
+async def _well_again(kit: ModuleKit, module: DelegationModule) -> None:
+    """Wait until it says so, by itself."""
+    until = time.monotonic() + kit.patience
+    while not (await bounded(module.health_check(), kit.grace, "health_check() after an outage")).healthy:
+        expect(time.monotonic() < until, "the downstream came back and the module does not notice")
+        await asyncio.sleep(_MOMENTS[-1])

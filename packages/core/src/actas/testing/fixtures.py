@@ -21,6 +21,7 @@ from actas.testing.kdc import KerberosRealm
 from actas.testing.kdc_databases import LdapDatabase
 from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
+from actas.testing.os_users import OsUsers
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
 from actas.testing.redis import RedisServer
 from actas.testing.samba import SambaServer
@@ -51,6 +52,15 @@ def debian_postgres() -> Generator[DebianPostgres]:
     """The distribution's own PostgreSQL, with TLS and a client certificate, for the whole session."""
     with DebianPostgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def os_users() -> Generator[OsUsers]:
+    """Users of the operating system, for the whole session. Only root can make them."""
+    with needed_in_ci():
+        made = OsUsers()
+    with made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -42,6 +42,19 @@ def renamed(session: Session, name: str) -> Session:
     return replace(session, subject=name, username=name, legacy_username=name)
 
 
+def user(name: str, *permissions: str) -> Session:
+    """A session of somebody called ``name`` wherever a module could look, with ``permissions``."""
+    return Session(
+        issuer="https://idp.example",
+        subject=name,
+        username=name,
+        legacy_username=name,
+        provider="test",
+        role="user",
+        permissions=frozenset(permissions),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModuleKit:
     """How to make a module, and who and what to try it with."""
@@ -66,6 +79,10 @@ class ModuleKit:
     """An action, by name, and parameters with which it takes at least ten seconds."""
     make_dead: Callable[[], DelegationModule] | None = None
     """Makes the module on a downstream that does not answer."""
+    outage: Callable[[], AbstractContextManager[None]] | None = None
+    """While this lasts, the downstream of ``make`` does not answer; afterwards it is as before."""
+    denied: tuple[str, Mapping[str, object]] | None = None
+    """An action, by name, and parameters with which the downstream itself lets bob do something, and not alice."""
     credentials: CredentialSource | None = None
     """What stands in for the token exchange, for a module that needs a credential."""
     granter: TicketGranter | None = None
@@ -78,6 +95,13 @@ class ModuleKit:
     def users(self) -> tuple[Session, Session]:
         """alice and bob, each with a token."""
         return replace(self.alice, token=Secret(TOKEN)), replace(self.bob, token=Secret(TOKEN))
+
+    async def secrets(self) -> list[str]:
+        """What nobody may ever see: the callers' token, and those that were exchanged for it."""
+        if self.credentials is None:
+            return [TOKEN]
+        held = [await self.credentials.obtain(session) for session in self.users()]
+        return [TOKEN, *(credential.token.reveal() for credential in held)]
 
 
 @asynccontextmanager

@@ -55,7 +55,9 @@ access to dn.subtree="ou=people,{SUFFIX}" attrs=mobile,description by self write
 access to dn.subtree="ou=people,{SUFFIX}" attrs=homePhone by self write by * none
 access to * by users read by * none
 """
-LINES = POLICY + PROTECTION + CERTIFICATE_REGEXP + USER_REGEXP + KERBEROS_REGEXP + _ACCESS
+LINES = (
+    "security simple_bind=128\n" + POLICY + PROTECTION + CERTIFICATE_REGEXP + USER_REGEXP + KERBEROS_REGEXP + _ACCESS
+)
 """Who may do what, unless a test says otherwise."""
 _CONFIGURATION = """\
 include /etc/ldap/schema/core.schema
@@ -70,7 +72,6 @@ TLSCACertificateFile {folder}/ca.crt
 TLSCertificateFile {folder}/server.crt
 TLSCertificateKeyFile {folder}/server.key
 TLSVerifyClient try
-security simple_bind=128
 localSSF 256
 sasl-host localhost
 sasl-secprops noplain,noanonymous
@@ -227,7 +228,7 @@ class Slapd:
         return False
 
     def modify(self, changes: str) -> None:
-        """Apply ``changes`` (LDIF, with ``changetype`` where nothing is added) as the administrator, ``cn=config`` included."""
+        """Apply ``changes`` (LDIF; ``changetype`` is add) as the administrator, to ``cn=config`` too."""
         command = ["ldapmodify", "-a", "-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url]
         checked(command, input=changes, env={"PATH": os.defpath, "LDAPNOINIT": "1"})
 

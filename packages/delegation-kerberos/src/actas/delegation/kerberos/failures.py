@@ -8,10 +8,13 @@ from actas.core.errors import (
     CredentialRejected,
     DelegationError,
     DelegationRefused,
+    DelegationTimeout,
     DownstreamUnavailable,
+    LimitExceeded,
     PrincipalUnavailable,
 )
 from actas.core.events import Outcome
+from actas.http import HttpError, HttpTimeout, ResponseTooLarge, UnexpectedResponse
 
 
 class TargetRefused(DelegationRefused):
@@ -97,6 +100,31 @@ class TargetUnproven(DelegationError):
     )
 
 
+class ServiceRefused(DelegationRefused):
+    """The web service knew the user and said no (HTTP 403 and others of 4xx)."""
+
+    code = "kerberos_http_refused"
+
+
+class NotFound(DelegationRefused):
+    """The web service has no such thing, or not for this user (HTTP 404, 410)."""
+
+    code = "kerberos_http_not_found"
+
+
+class ServiceFailed(DownstreamUnavailable):
+    """The web service failed, or is busy (HTTP 429, 5xx)."""
+
+    code = "kerberos_http_failed"
+
+
+class UnexpectedAnswer(DelegationError):
+    """The answer is none that can be used: a redirect, broken JSON, an unknown character set."""
+
+    code = "kerberos_http_unexpected_answer"
+    default_message = "The service behind this tool gave an answer that cannot be used. Report the request id."
+
+
 class KerberosFailed(DelegationError):
     """The Kerberos library failed in a way that has no code of its own here. Its number is in the audit's `reason`."""
 
@@ -109,8 +137,10 @@ _BASE: Final = -1765328384
 _KDC_UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVABLE = 156, 154, 220
 _KEYTAB_NO_KEY, _NO_SUCH_CREDENTIAL = 181, 141
 
+STALE: Final = frozenset({31, 32, 33, 37, 41, 44, 45, 60})
+"""What a KDC says whose key, or whose clock, is another one than when the gateway signed in."""
 _UNREACHABLE = dict.fromkeys((_KDC_UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVABLE, 29, 52, 60), KdcUnavailable)
-_SKEW = {37: ClockSkew}
+_SKEW = {33: ClockSkew, 37: ClockSkew}
 _OF_GATEWAY: dict[int, type[ActasError]] = {**_UNREACHABLE, **_SKEW}
 """Signing in with the keytab; all else is the gateway's own account."""
 _OF_USER: dict[int, type[ActasError]] = {
@@ -160,3 +190,33 @@ def of_user(code: int) -> ActasError:
 def of_target(code: int) -> ActasError:
     """The error for an S4U2Proxy that failed with ``code``."""
     return _OF_TARGET.get(number(code), KerberosFailed)(detail=f"S4U2Proxy: Kerberos error {number(code)}")
+
+
+def from_status(status: int) -> ActasError:
+    """The error for an answer that is no success. It has the status, and not a word of the answer."""
+    detail = f"status {status}"
+    match status:
+        case 404 | 410:
+            return NotFound("The service has no such thing, or not for you.", detail=detail)
+        case 429:
+            return ServiceFailed("The service is asked too often. Try again later.", detail=detail)
+        case _ if status // 100 == 4:
+            return ServiceRefused(f"The service refused this with HTTP {status}: by its own rules.", detail=detail)
+        case _ if status // 100 == 5:
+            return ServiceFailed(f"The service failed with HTTP {status}. Try again later.", detail=detail)
+        case _:
+            return UnexpectedAnswer(detail=detail)
+
+
+def from_http(error: HttpError) -> ActasError:
+    """The error for an exchange that did not come to an answer."""
+    detail = f"{error.code}: {error.detail}"
+    match error:
+        case HttpTimeout():
+            return DelegationTimeout(detail=detail)
+        case ResponseTooLarge():
+            return LimitExceeded("The answer is too large. Ask for less.", detail=detail)
+        case UnexpectedResponse():
+            return UnexpectedAnswer(detail=detail)
+        case _:
+            return DownstreamUnavailable(detail=detail)

@@ -22,9 +22,10 @@ from actas.delegation.kerberos.smb import smb
 from actas.delegation.kerberos.targets import Targets
 from actas.delegation.kerberos.tickets import KerberosTicket, Obtainer
 from actas.delegation.kerberos.vault import Vault
+from actas.delegation.kerberos.web import web
 from actas.delegation.kerberos.workers import Workers
 
-SERVICES: tuple[ServiceMaker, ...] = (smb,)
+SERVICES: tuple[ServiceMaker, ...] = (web, smb)
 """What can be reached with tickets."""
 _PROBE_SECONDS = 4.0
 

@@ -26,6 +26,10 @@ class Targets:
         """All of them, with their realms."""
         return self._listed
 
+    def has(self, target: str) -> bool:
+        """Whether ``target`` is on the list."""
+        return self._whole(target) in self._listed
+
     def found(self, target: str) -> str:
         """``target`` with its realm.
 

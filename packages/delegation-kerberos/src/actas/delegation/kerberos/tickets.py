@@ -16,7 +16,15 @@ from gssapi.raw.misc import GSSError
 
 from actas.core.errors import ActasError, IdentityMismatch
 from actas.delegation.kerberos.caches import KERBEROS, SPNEGO, MemoryCache, alone, cache_file, stored
-from actas.delegation.kerberos.failures import NotDelegable, TargetNotDelegable, TicketRejected, of_target, of_user
+from actas.delegation.kerberos.failures import (
+    STALE,
+    NotDelegable,
+    TargetNotDelegable,
+    TicketRejected,
+    number,
+    of_target,
+    of_user,
+)
 from actas.delegation.kerberos.gateway import Gateway
 from actas.delegation.kerberos.principals import Principal, realm_of
 
@@ -127,6 +135,12 @@ class Obtainer:
     def _impersonated(self, user: Principal) -> gssapi.Credentials:
         kind = _ENTERPRISE if user.enterprise else gssapi.NameType.kerberos_principal
         name = gssapi.Name(user.name.encode(), kind)
+        try:
+            return self._gateway.credentials().impersonate(name, mechs=[KERBEROS])
+        except GSSError as error:
+            if number(error.min_code) not in STALE:
+                raise of_user(error.min_code) from None
+        self._gateway.renew()
         try:
             return self._gateway.credentials().impersonate(name, mechs=[KERBEROS])
         except GSSError as error:

@@ -13,13 +13,6 @@ from actas.core.events import Outcome
 from actas.http import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
 
 
-class RequestRefused(DelegationRefused):
-    """The request is none that may be sent: its path, its method, a header, a value. Nothing was sent."""
-
-    code = "rest_request_refused"
-    default_message = "This request is not allowed here."
-
-
 class ServiceRefused(DelegationRefused):
     """The service refused the call by its own rules (HTTP 403, 405, 451)."""
 

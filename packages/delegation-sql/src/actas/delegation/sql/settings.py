@@ -1,6 +1,8 @@
 """What an operator sets for a module of kind ``sql``. Plain dataclasses: no driver is imported here."""
 
+import ipaddress
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -135,17 +137,24 @@ class SqlSettings:
     and else to the primary; what they see may be a moment old. Users who may write see their own writes: they
     always go to the primary."""
     tls: TlsSettings | None = None
-    """Certificates for a server reached by host name. Leave out for a unix socket."""
-    identity: Literal["login", "user_certificate", "oauth", "pooled_login", "ephemeral_role", "set_role"] = "login"
+    """Certificates for a server reached by host name. Leave out for a unix socket, and where `identity` is `kerberos`
+    and GSSAPI is to encrypt instead (`hostgssenc`)."""
+    identity: Literal[
+        "login", "user_certificate", "oauth", "kerberos", "pooled_login", "ephemeral_role", "set_role"
+    ] = "login"
     """How the database learns who the user is. `login`: the gateway logs in as the user. `user_certificate`: the same,
     with a certificate made for each login by `issuer`. `oauth`: the same, with the token that `token_exchange` gets
-    (PostgreSQL 18). `pooled_login`: the same, through a pooler such as pgbouncer.
+    (PostgreSQL 18). `kerberos`: the same, with the user's own ticket from the module that `tickets_from` names.
+    `pooled_login`: the same, through a pooler such as pgbouncer.
     `ephemeral_role`: `service` makes a role for each session. `set_role`: `service` takes the user's role; the
     weakest, and refused where the database is not closed for it."""
     issuer: IssuerSettings | None = None
     """Needed by `user_certificate`."""
     oauth_issuer: str | None = None
     """Needed by `oauth`: the `issuer` in the server's `pg_hba.conf`, an https URL."""
+    kerberos_service: str = "postgres"
+    """For `kerberos`: the first part of the server's principal, before `/` and the host name. In Active Directory it
+    often is `POSTGRES`."""
     service: ServiceSettings | None = None
     """Needed by `ephemeral_role` and `set_role`."""
     signed_claims: SignedClaimsSettings | None = None
@@ -205,7 +214,7 @@ def _ways_in(settings: SqlSettings) -> list[str]:
         return problems
     if settings.unix_socket and settings.tls:
         return ["tls: has no use on a unix socket; leave it out, or give a host name as host"]
-    if not settings.unix_socket and not settings.tls:
+    if not settings.unix_socket and not settings.tls and settings.identity != "kerberos":
         return ["tls: missing; over TCP the gateway proves itself with a client certificate"]
     if hostile := [name for name in _HOSTILE_ENVIRONMENT if name in os.environ]:
         return [f"the environment variable {name} must not be set: it changes every session" for name in hostile]
@@ -245,6 +254,7 @@ def _identity(settings: SqlSettings) -> list[str]:
         problems.append("service.role: must be a role of its own, not postgres")
     if identity == "user_certificate" and settings.unix_socket:
         problems.append("host: certificates need a host name and tls, not a unix socket")
+    problems += _kerberos(settings)
     if signed := settings.signed_claims:
         if service is not None:
             problems.append(f"signed_claims: are for session_user, which identity = {identity} does not have")
@@ -252,7 +262,7 @@ def _identity(settings: SqlSettings) -> list[str]:
             problems.append(f"signed_claims: key must have at least {_SHORTEST_KEY} bytes, claims at least one name")
     if settings.oauth_issuer is not None and not settings.oauth_issuer.startswith("https://"):
         problems.append("oauth_issuer: must be an https URL")
-    proved_otherwise = identity in ("user_certificate", "oauth") or (
+    proved_otherwise = identity in ("user_certificate", "oauth", "kerberos") or (
         service is not None and service.password is not None
     )
     if settings.tls and settings.tls.certificate_file is None and not proved_otherwise:
@@ -260,8 +270,30 @@ def _identity(settings: SqlSettings) -> list[str]:
     return problems
 
 
+def _kerberos(settings: SqlSettings) -> list[str]:
+    if settings.identity != "kerberos":
+        unused = settings.kerberos_service != _KERBEROS_SERVICE
+        return [f"kerberos_service: identity = {settings.identity} has no use for it"] if unused else []
+    problems: list[str] = []
+    if any(server.unix_socket or _is_address(server.host) for server in settings.servers):
+        problems.append("host: must be a host name: Kerberos knows servers by it")
+    if not _SERVICE.fullmatch(settings.kerberos_service):
+        problems.append("kerberos_service: must be a word of letters, digits, _ and -")
+    return problems
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 _FILES = ("ca_file", "certificate_file", "key_file")
 _SHORTEST_KEY = 32
+_KERBEROS_SERVICE = "postgres"
+_SERVICE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEEDS = {"issuer": ("user_certificate",), "oauth_issuer": ("oauth",), "service": ("ephemeral_role", "set_role")}
 
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from urllib.parse import quote
 
 from actas.core.errors import InvalidParameters
-from actas.delegation.rest.failures import RequestRefused
+from actas.http.errors import RequestRefused
 
 Style = Literal["repeated", "comma", "space", "pipe", "deep", "json"]
 """How lists and objects become text (OpenAPI: ``form`` exploded or not, ``spaceDelimited``, ``pipeDelimited``,

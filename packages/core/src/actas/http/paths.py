@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from actas.delegation.rest.failures import RequestRefused
+from actas.http.errors import RequestRefused
 
 _LONGEST = 1024
 """Characters of one value."""
@@ -137,7 +137,7 @@ class AllowList:
                 return "".join(f"/{literals.get(index) or segment(each)}" for index, each in enumerate(segments))
         raise RequestRefused(
             "This method and path are not among those that are allowed. The tool's description has them.",
-            detail="not in requests.allow",
+            detail="not among the methods and paths that are allowed",
         )
 
 

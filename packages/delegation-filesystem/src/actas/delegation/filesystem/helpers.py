@@ -1,0 +1,307 @@
+"""The helper processes, from the server's side: one user's each, from its start to its end.
+
+Whom a message comes from is not what it says: the kernel gives the sender's process and user with every piece of it
+(``SCM_CREDENTIALS``, unix(7)).
+"""
+
+import pwd
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+from actas.core.errors import ActasError, DelegationTimeout, DownstreamUnavailable, IdentityMismatch, InternalError
+from actas.delegation.filesystem.budget import Budget
+from actas.delegation.filesystem.failures import BY_CODE, StorageFailed
+from actas.delegation.filesystem.frames import Broken, packed, received
+
+_COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "actas.delegation.filesystem.helper")
+_PIECE = 1_048_576
+_CREDENTIALS = struct.Struct("3i")
+_STARTS_WITHIN = 20.0
+"""Seconds in which a process must be its user."""
+_ENDS_WITHIN = 1.0
+"""Seconds in which one that was killed is waited for, when everything ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who sent an answer, by the kernel."""
+
+    user: str
+    """By the number that came with the answer."""
+    uid: int
+    gid: int
+
+
+@dataclass(slots=True)
+class Helper:
+    """One process of one user's."""
+
+    user: str
+    connection: socket.socket
+    process: "subprocess.Popen[bytes]"
+    uid: int = -1
+    """Pinned with its first answer."""
+    used: float = field(default_factory=time.monotonic)
+
+    def kill(self) -> None:
+        """End it, whatever it does. A process that hangs in the kernel ends when that lets it go."""
+        with suppress(OSError):
+            self.process.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it, and close the connection."""
+        self.kill()
+        self.connection.close()
+
+
+class Asked:
+    """One exchange with a process: what is read of it, and from whom."""
+
+    def __init__(self, helper: Helper, deadline: float) -> None:
+        self._helper, self._deadline = helper, deadline
+        self.uid, self.gid = -1, -1
+
+    def send(self, data: bytes) -> None:
+        """Raises Broken, DelegationTimeout."""
+        try:
+            self._helper.connection.settimeout(self._left())
+            self._helper.connection.sendall(data)
+        except TimeoutError:
+            raise DelegationTimeout(detail="a helper process did not take what it was sent") from None
+        except OSError:
+            raise Broken("the helper process is gone") from None
+
+    def take(self, length: int) -> bytes:
+        """At most so many bytes, which the process itself sent, as one user throughout."""
+        try:
+            self._helper.connection.settimeout(self._left())
+            data, beside, _, _ = self._helper.connection.recvmsg(
+                min(length, _PIECE), socket.CMSG_SPACE(_CREDENTIALS.size)
+            )
+        except TimeoutError:
+            raise DelegationTimeout(detail="a helper process did not answer in time") from None
+        except OSError:
+            raise Broken("the helper process is gone") from None
+        if data:
+            self._from(beside)
+        return data
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise DelegationTimeout(detail="the deadline passed")
+        return left
+
+    def _from(self, beside: "list[tuple[int, int, bytes]]") -> None:
+        for level, kind, data in beside:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(data) == _CREDENTIALS.size:
+                pid, uid, gid = _CREDENTIALS.unpack(data)
+                if pid != self._helper.process.pid or (self.uid not in (-1, uid)) or (self.gid not in (-1, gid)):
+                    break
+                self.uid, self.gid = uid, gid
+                return
+        raise IdentityMismatch(detail="a message came from another process or user than the helper")
+
+
+class Helpers:
+    """At most ``most`` processes, idle ones included.
+
+    Args:
+        greeting: what each is told at its start, besides whose it is.
+        longest: bytes of the longest message.
+        minimum_uid: the smallest number of a user.
+    """
+
+    def __init__(
+        self, greeting: dict[str, object], *, longest: int, minimum_uid: int, most: int, idle_seconds: float
+    ) -> None:
+        self._greeting, self._longest, self._minimum = greeting, longest, minimum_uid
+        self._most, self._idle_seconds = most, idle_seconds
+        self._idle: list[Helper] = []
+        self._ending: list[Helper] = []
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def able(self) -> bool:
+        """Whether a process that is started here could become other users. Blocking.
+
+        Raises:
+            StorageFailed: it cannot even be started.
+        """
+        helper = self._started("")
+        try:
+            asked = Asked(helper, time.monotonic() + _STARTS_WITHIN)
+            asked.send(packed({}, self._longest))
+            return received(asked.take, self._longest).get("able") is True
+        except Broken as error:
+            raise StorageFailed(detail=f"a helper process: {error}") from None
+        finally:
+            self._retire(helper)
+
+    def ask(self, user: str, request: dict[str, object], budget: Budget) -> tuple[dict[str, object], Seen]:
+        """Have a process of ``user``'s do ``request``. Blocking.
+
+        Raises:
+            ActasError: what the process says; DelegationTimeout; IdentityMismatch where it is not its user.
+            StorageFailed: it broke.
+        """
+        with self._of(user, budget) as helper:
+            try:
+                return self._exchange(helper, {**request, "seconds": budget.deadline - time.monotonic()}, budget)
+            except Broken as error:
+                budget.check()  # killed because nobody waits any more
+                raise StorageFailed(detail=f"a helper process: {error}") from None
+
+    def _exchange(self, helper: Helper, message: dict[str, object], budget: Budget) -> tuple[dict[str, object], Seen]:
+        asked = Asked(helper, budget.deadline)
+        with budget.stopping(helper.kill):
+            asked.send(packed(message, self._longest))
+            answer = received(asked.take, self._longest)
+        seen = self._seen(helper, asked)
+        if "error" in answer:
+            raise _error(answer["error"])
+        return answer, seen
+
+    def _seen(self, helper: Helper, asked: Asked) -> Seen:
+        """Whom the kernel saw. Raises IdentityMismatch where that is not whom this process is for."""
+        if helper.uid == -1:
+            try:
+                name = pwd.getpwuid(asked.uid).pw_name
+            except KeyError:
+                name = None
+            if name == helper.user and asked.uid >= max(1, self._minimum):
+                helper.uid = asked.uid
+        if asked.uid != helper.uid:
+            raise IdentityMismatch(detail=f"a helper process is user {asked.uid}")
+        return Seen(helper.user, asked.uid, asked.gid)
+
+    @contextmanager
+    def _of(self, user: str, budget: Budget) -> Generator[Helper]:
+        """A process of ``user``'s alone: an idle one, or a new one. After a failure that is not its answer it ends."""
+        helper = self._lent(user)
+        if helper is None:
+            helper = self._greeted(user, budget)
+        good = False
+        try:
+            yield helper
+            good = True
+        except (IdentityMismatch, DelegationTimeout, StorageFailed, DownstreamUnavailable):
+            raise
+        except ActasError:
+            good = True
+            raise
+        finally:
+            self._back(helper, good=good)
+
+    def _lent(self, user: str) -> Helper | None:
+        with self._lock:
+            if self._closed:
+                raise DownstreamUnavailable(detail="the module was closed")
+            self._busy += 1
+            mine = next((each for each in reversed(self._idle) if each.user == user), None)
+            if mine is not None:
+                self._idle.remove(mine)
+            elif len(self._idle) + self._busy > self._most and self._idle:
+                self._end(self._idle.pop(0))
+        return mine
+
+    def _greeted(self, user: str, budget: Budget) -> Helper:
+        helper = None
+        try:
+            helper = self._started(user)
+            message = {**self._greeting, "user": user}
+            asked = Asked(helper, min(budget.deadline, time.monotonic() + _STARTS_WITHIN))
+            with budget.stopping(helper.kill):
+                asked.send(packed(message, self._longest))
+                answer = received(asked.take, self._longest)
+            if "error" in answer:
+                raise _error(answer["error"])
+            self._seen(helper, asked)
+        except BaseException as error:
+            with self._lock:
+                self._busy -= 1
+                if helper is not None:
+                    self._end(helper)
+            if isinstance(error, Broken):
+                budget.check()
+                raise StorageFailed(detail=f"a helper process did not start: {error}") from None
+            raise
+        return helper
+
+    def _started(self, user: str) -> Helper:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            try:
+                process = subprocess.Popen(  # noqa: S603 -- our own program
+                    _COMMAND,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={},
+                    cwd="/",
+                    close_fds=True,
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                raise StorageFailed(detail="a helper process cannot be started") from None
+        return Helper(user, ours, process)
+
+    def _back(self, helper: Helper, *, good: bool) -> None:
+        with self._lock:
+            self._busy -= 1
+            if good and not self._closed and len(self._idle) + self._busy < self._most:
+                helper.used = time.monotonic()
+                self._idle.append(helper)
+            else:
+                self._end(helper)
+
+    def _retire(self, helper: Helper) -> None:
+        with self._lock:
+            self._end(helper)
+
+    def _end(self, helper: Helper) -> None:
+        """Under the lock."""
+        helper.close()
+        self._ending = [each for each in [*self._ending, helper] if each.process.poll() is None]
+
+    def sweep(self) -> None:
+        """End what has been idle for too long, and take leave of what has ended."""
+        with self._lock:
+            old = [each for each in self._idle if time.monotonic() - each.used >= self._idle_seconds]
+            self._idle = [each for each in self._idle if each not in old]
+            for helper in old:
+                self._end(helper)
+            self._ending = [each for each in self._ending if each.process.poll() is None]
+
+    def close(self) -> None:
+        """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s."""
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._end(self._idle.pop())
+            ending = self._ending
+        until = time.monotonic() + _ENDS_WITHIN
+        for helper in ending:
+            with suppress(subprocess.TimeoutExpired):
+                helper.process.wait(max(0.01, until - time.monotonic()))
+
+
+def _error(told: object) -> ActasError:
+    """What a process says that went wrong; a defect, where it says something that nobody can."""
+    said = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    kind, message, detail = BY_CODE.get(str(said.get("code"))), said.get("message"), said.get("detail")
+    if kind is None or not isinstance(message, str):
+        return InternalError(detail=f"a helper process: {str(detail)[:200]}")
+    return kind(message[:500], detail=None if detail is None else str(detail)[:500])

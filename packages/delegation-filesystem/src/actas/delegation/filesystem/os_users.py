@@ -1,0 +1,122 @@
+"""``identity = "os_user"``: files are opened by a process that is the user, and the kernel's own checks decide."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import cast
+
+from actas.core.errors import ActasError, ConfigurationError, IdentityMismatch, InternalError
+from actas.core.models import DelegationCall, DelegationResult, Receipt
+from actas.delegation.filesystem.actions import Parameters
+from actas.delegation.filesystem.budget import Budget
+from actas.delegation.filesystem.frames import longest
+from actas.delegation.filesystem.helpers import Helpers, Seen
+from actas.delegation.filesystem.kernel import has_proc
+from actas.delegation.filesystem.operations import Operation
+from actas.delegation.filesystem.principals import Principal
+from actas.delegation.filesystem.settings import FilesystemSettings
+from actas.delegation.filesystem.threads import Threads
+
+_START_SECONDS = 8.0
+_HEALTH_SECONDS = 4.0
+
+UNABLE = (
+    'identity = "os_user": this server cannot become other users. Run it as root, or give it CAP_SETUID and CAP_SETGID '
+    "(systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID)"
+)
+
+
+class OsUsers:
+    """Requests to helper processes, each waited for in a thread."""
+
+    def __init__(self, base: str, settings: FilesystemSettings) -> None:
+        limits, change = settings.limits, settings.change
+        greeting: dict[str, object] = {
+            "limits": asdict(limits),
+            "change": None if change is None else asdict(change),
+            "hard_links": settings.hard_links,
+            "minimum_uid": settings.os_user.minimum_uid,
+            "memory": settings.os_user.memory_bytes,
+            "file_size": limits.write_bytes,
+            "umask": 0o077 if change is None else int(change.umask, 8),
+        }
+        self._base = base
+        self._idle_seconds = settings.os_user.idle_seconds
+        self._helpers = Helpers(
+            greeting,
+            longest=longest(limits.read_bytes, limits.write_bytes),
+            minimum_uid=settings.os_user.minimum_uid,
+            most=limits.workers,
+            idle_seconds=self._idle_seconds,
+        )
+        self._threads = Threads(limits.workers, limits.workers_per_user, "actas-files")
+        self._asking = Threads(1, 1, "actas-files-health")
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def initialize(self) -> None:
+        """See that processes can become users.
+
+        Raises:
+            ConfigurationError: they cannot, or ``/proc`` is not there.
+            DownstreamUnavailable: they cannot be started.
+        """
+        if not has_proc():
+            raise ConfigurationError("/proc is not mounted: files cannot be opened safely without it")
+        if not await self._able(_START_SECONDS):
+            raise ConfigurationError(UNABLE)
+
+    async def do(self, call: DelegationCall, who: Principal, operation: Operation) -> DelegationResult:
+        """Have the user's own process carry it out. ``operation`` was made to see that it can be; the process makes its
+        own of the same parameters."""
+        request: dict[str, object] = {
+            "action": call.action.name,
+            "parameters": asdict(cast("Parameters", call.parameters)),
+            "base": who.place.base,
+            "parts": [each.decode() for each in who.place.parts],
+        }
+
+        def work(budget: Budget) -> tuple[dict[str, object], Seen]:
+            return self._helpers.ask(who.name, request, budget)
+
+        try:
+            answer, seen = await self._threads.run(who.name, work, call.deadline)
+        finally:
+            self._sweep_later()
+        return _result(answer, seen)
+
+    def _sweep_later(self) -> None:
+        if self._sweeping is None or self._sweeping.when() <= asyncio.get_running_loop().time():
+            loop = asyncio.get_running_loop()
+            self._sweeping = loop.call_later(self._idle_seconds + 0.1, self._helpers.sweep)
+
+    async def answers(self) -> bool:
+        """Whether processes can be started and could become users, within 4 s."""
+        try:
+            return await self._able(_HEALTH_SECONDS)
+        except ActasError:
+            return False
+
+    async def _able(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        return await self._asking.run("health", lambda budget: self._helpers.able(), deadline)
+
+    async def close(self) -> None:
+        """End all processes. May be called twice."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._threads.close()
+        self._asking.close()
+        await asyncio.to_thread(self._helpers.close)
+
+
+def _result(answer: Mapping[str, object], seen: Seen) -> DelegationResult:
+    data, uids, gids = answer.get("data"), answer.get("uids"), answer.get("gids")
+    if not isinstance(data, dict):
+        raise InternalError(detail="a helper process gave no data")
+    # Real, effective, saved, and the one that opens files: all four are the one that the kernel vouches for.
+    if uids != [str(seen.uid)] * 4 or gids != [str(seen.gid)] * 4:
+        raise IdentityMismatch(detail=f"a helper process says that it has the numbers {str(uids)[:80]}")
+    details = {"uid": str(seen.uid), "gid": str(seen.gid), "folder": str(answer.get("folder"))[:500]}
+    receipt = Receipt(identity=seen.user, method="os_user:setuid", details=details)
+    return DelegationResult(data=cast("dict[str, object]", data), receipt=receipt)
