@@ -95,6 +95,7 @@ class KerberosRealm:
         self._process: subprocess.Popen[bytes] | None = None
         self._classic: dict[tuple[str, str], None] = {}
         self._resource: dict[tuple[str, str], None] = {}
+        self._names: dict[tuple[str, str], None] = {}
         atexit.register(self.stop)
         self._database_lines = self._database.configuration(self.folder)
         self._configure()
@@ -199,18 +200,26 @@ class KerberosRealm:
     def allow(self, service: str, *targets: str) -> None:
         """``service`` may go on to ``targets`` as its users (``krbAllowedToDelegateTo``), from now on."""
         self._classic |= dict.fromkeys((self.principal(service), self.principal(target)) for target in targets)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
 
     def allow_resource(self, target: str, *services: str) -> None:
         """``target`` takes users who come through ``services`` (resource-based delegation), from now on."""
         self._resource |= dict.fromkeys((self.principal(target), self.principal(service)) for service in services)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
 
     def withdraw(self, service: str, target: str) -> None:
         """``service`` may no longer go on to ``target``, by neither list."""
         self._classic.pop((self.principal(service), self.principal(target)), None)
         self._resource.pop((self.principal(target), self.principal(service)), None)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
+
+    def name(self, enterprise: str, user: str) -> None:
+        """``enterprise`` (``alice.liddell@example.net``) is one more name of ``user``, from now on."""
+        self._names[enterprise, self.principal(user)] = None
+        self._write_lists()
+
+    def _write_lists(self) -> None:
+        self._database.write_lists(self._classic, self._resource, self._names)
 
     def administer(self, *queries: str) -> str:
         """Queries to ``kadmin.local``, all in one process; what it said.
