@@ -139,7 +139,7 @@ def test_a_parameter_is_never_a_name() -> None:
     module = KerberosDelegation(PLAIN)
     assert module.principal(user("alice")) == "alice@EXAMPLE.COM"
     fields = {field for action in module.actions for field in getattr(action.parameters, "__annotations__", {})}
-    assert fields == {"target", "action", "target_spn"}
+    assert fields == {"target", "action", "targetSPN"}
 
 
 @pytest.mark.parametrize(

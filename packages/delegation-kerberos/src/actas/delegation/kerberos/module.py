@@ -95,12 +95,12 @@ class KerberosDelegation:
                     return await self._known(call, user)
                 case actions.PROXY, actions.Proxy(target=target):
                     return await self._reached(call, user, target)
-                case actions.DELEGATE, actions.Delegate(action="s4u2proxy", target_spn=str(target)):
+                case actions.DELEGATE, actions.Delegate(action="s4u2proxy", targetSPN=str(target)):
                     return await self._reached(call, user, target)
-                case actions.DELEGATE, actions.Delegate(action="s4u2self" | "obtain-ticket", target_spn=None):
+                case actions.DELEGATE, actions.Delegate(action="s4u2self" | "obtain-ticket", targetSPN=None):
                     return await self._known(call, user)
                 case actions.DELEGATE, actions.Delegate():
-                    raise InvalidParameters("s4u2proxy needs target_spn, and only s4u2proxy has one.")
+                    raise InvalidParameters("s4u2proxy needs targetSPN, and only s4u2proxy has one.")
                 case _:
                     raise UnknownAction
 
