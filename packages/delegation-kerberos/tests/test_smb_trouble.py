@@ -62,6 +62,13 @@ async def test_a_kept_connection_that_the_server_ended_is_replaced_unnoticed(own
     await reads_hers(own)
 
 
+async def test_a_share_that_the_server_closed_is_opened_again_unnoticed(own: Stage) -> None:
+    await reads_hers(own)
+    own.server.close_share()
+    await asyncio.sleep(0.5)
+    await reads_hers(own)
+
+
 async def test_a_connection_that_ends_while_it_is_used_again_is_replaced_unnoticed(own: Stage) -> None:
     cut: list[bool] = []
 

@@ -113,7 +113,10 @@ class UserConnection:
                 with suppress(SMBException):
                     opened.close()
         except SMBResponseException as error:
-            raise from_status(error.status) from None
+            told = from_status(error.status)
+            if isinstance(told, DownstreamUnavailable):
+                self.close()  # the session or the share is gone on the server: of no use to the next call
+            raise told from None
         except ActasError:
             raise
         except Exception as error:  # a server that makes no sense breaks smbprotocol in many ways
