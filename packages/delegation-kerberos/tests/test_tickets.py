@@ -158,6 +158,24 @@ async def test_a_name_of_another_realm_is_refused_and_the_kdc_not_asked(realm: K
     assert realm.read_log() == before
 
 
+async def test_a_user_of_another_realm_is_one_where_both_sides_say_so(own_realm: KerberosRealm) -> None:
+    with KerberosRealm("USERS.EXAMPLE.NET") as users, own_realm.in_use(users):
+        users.add_users("carol")
+        own_realm.trust(users)
+        forms = {"{user}": "{user}", "NET\\{user}": "{user}@USERS.EXAMPLE.NET"}
+        settings = settings_for(own_realm, realms=["USERS.EXAMPLE.NET"], users=UserSettings(forms=forms))
+        async with opened(settings) as gateway:
+            result = await gateway.call("s4u2proxy", user("NET\\carol"), target=WEB)
+            assert result.receipt.identity == "carol@USERS.EXAMPLE.NET"
+            ticket = await gateway.module.ticket(user("NET\\carol"), WEB, deadline=float("inf"))
+            seen = accepted(initiated(ticket.gss_credentials(), ticket.target).step(), own_realm.keytab(WEB))
+            assert seen == "carol@USERS.EXAMPLE.NET"
+            for name, code in (("NET\\alice", "kerberos_user_unknown"), ("carol", "kerberos_user_unknown")):
+                with pytest.raises(ActasError):
+                    await gateway.reach(session=user(name))
+                assert gateway.refused() == code
+
+
 async def test_a_kdc_that_gives_somebody_elses_ticket_is_not_believed(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,9 @@ class LdapDatabase:
             ValueError: ``resource`` or ``names`` has something.
         """
         if list(resource) or list(names):
-            raise ValueError("with MIT's LDAP database there is no resource-based delegation, and here no enterprise name")
+            raise ValueError(
+                "with MIT's LDAP database there is no resource-based delegation, and here no enterprise name"
+            )
         wanted: dict[str, set[str]] = {service: set() for service in self._known}
         for service, target in classic:
             wanted.setdefault(service, set()).add(target)

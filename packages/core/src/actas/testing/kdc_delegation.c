@@ -55,6 +55,26 @@ static krb5_error_code may_come(krb5_context context, krb5_const_principal user,
 
 static krb5_error_code (*db2_get_principal)(krb5_context, krb5_const_principal, unsigned int, krb5_db_entry **);
 
+/* For NAME@REALM of another realm, the way there: krbtgt/REALM. NULL for any other name. */
+static krb5_principal referral(krb5_context context, krb5_const_principal name)
+{
+    char realm[LONGEST];
+    unsigned int length = name->data[0].length, at = length;
+    krb5_principal way = NULL;
+
+    while (at > 0 && name->data[0].data[at - 1] != '@')
+        at--;
+    if (at == 0 || length - at >= sizeof(realm))
+        return NULL;
+    memcpy(realm, name->data[0].data + at, length - at);
+    realm[length - at] = '\0';
+    if (strlen(realm) == name->realm.length && strncmp(realm, name->realm.data, name->realm.length) == 0)
+        return NULL;
+    if (krb5_build_principal(context, &way, name->realm.length, name->realm.data, "krbtgt", realm, (char *)NULL) != 0)
+        return NULL;
+    return way;
+}
+
 /* The principal whose enterprise name this is, or NULL. */
 static krb5_principal meant(krb5_context context, krb5_const_principal name)
 {
@@ -70,7 +90,7 @@ static krb5_principal meant(krb5_context context, krb5_const_principal name)
             krb5_parse_name(context, right, &principal) != 0)
             principal = NULL;
     fclose(lists);
-    return principal;
+    return principal == NULL ? referral(context, name) : principal;
 }
 
 static krb5_error_code get_principal(krb5_context context, krb5_const_principal name, unsigned int flags,

@@ -12,7 +12,7 @@ from actas.core.lending import equipped
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, NoParameters, Receipt, Session
 from actas.core.shares import Shares
 from actas.delegation.kerberos import actions, principals, targets
-from actas.delegation.kerberos.caches import supported
+from actas.delegation.kerberos.caches import supported, sweep
 from actas.delegation.kerberos.failures import KdcUnavailable
 from actas.delegation.kerberos.gateway import Gateway
 from actas.delegation.kerberos.principals import Principal, Principals, realm_of
@@ -69,6 +69,7 @@ class KerberosDelegation:
         """
         if not await asyncio.to_thread(_readable, self._settings.keytab):
             raise ConfigurationError("keytab: the file cannot be read by this process", detail=self._settings.keytab)
+        await asyncio.to_thread(sweep)
         await self._signed_in()
 
     def principal(self, session: Session) -> str:
