@@ -111,6 +111,56 @@ async def test_one_user_does_not_take_all_connections(own: Stage) -> None:
     await asyncio.gather(*calls)
 
 
+async def test_all_users_together_have_so_many_connections_and_so_many_may_wait(
+    own: Stage, realm: KerberosRealm
+) -> None:
+    pool = SharePoolSettings(total=2, per_user=2, waiting=1, wait_seconds=0.5)
+    async with staged(realm, own.server, pool=pool) as stage:
+        await reads_hers(stage)
+        own.server.freeze()
+        calls = [asyncio.ensure_future(stage.call(ALICE, "list-directory", seconds=3)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        waiting = asyncio.ensure_future(stage.call(BOB, "list-directory", seconds=3))
+        await asyncio.sleep(0.1)
+        with pytest.raises(SharesBusy):
+            await stage.call(BOB, "list-directory", seconds=3)
+        with pytest.raises(SharesBusy):
+            await waiting
+        own.server.thaw()
+        await asyncio.gather(*calls)
+        assert (await stage.data(BOB, "read-file", "bob.txt"))["contents"] == "of bob"
+        assert not stage.pool._waiting
+
+
+async def test_the_longest_unused_connection_makes_room_for_another_users(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server, pool=SharePoolSettings(total=1)) as stage:
+        await reads_hers(stage)
+        (hers,) = [held.connection for kept in stage.pool._idle.values() for held in kept]
+        await stage.data(BOB, "read-file", "bob.txt")
+        assert not hers.usable
+        assert [owner.principal for owner in stage.pool._idle] == ["bob@EXAMPLE.COM"]
+
+
+@pytest.mark.parametrize(("since", "seconds"), [("used", 61), ("opened", 601)])
+async def test_connections_are_closed_after_their_time(own: Stage, since: str, seconds: float) -> None:
+    await reads_hers(own)
+    (held,) = [held for kept in own.pool._idle.values() for held in kept]
+    setattr(held, since, getattr(held, since) - seconds)
+    await reads_hers(own)
+    assert not held.connection.usable
+
+
+async def test_a_call_that_was_under_way_when_the_module_was_destroyed_ends(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server) as stage:
+        await reads_hers(stage)
+        own.server.freeze()
+        call = asyncio.ensure_future(stage.call(ALICE, "list-directory"))
+        await asyncio.sleep(0.2)
+    with pytest.raises(ActasError):
+        await asyncio.wait_for(call, 5)
+    own.server.thaw()
+
+
 async def test_who_gets_no_ticket_any_more_has_no_use_of_a_kept_connection(
     own: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

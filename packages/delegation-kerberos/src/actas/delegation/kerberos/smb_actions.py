@@ -48,9 +48,7 @@ class FileInfo:
 
 
 def actions(settings: SmbSettings) -> tuple[Action, ...]:
-    """The three actions; none where no share is listed."""
-    if not settings.allow:
-        return ()
+    """The three actions."""
     where = f" Shares: {_names(settings.allow)}."
     permission, timeout = settings.permission, settings.limits.seconds
     return (
