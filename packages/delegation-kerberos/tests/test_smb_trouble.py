@@ -150,6 +150,18 @@ async def test_connections_are_closed_after_their_time(own: Stage, since: str, s
     assert not held.connection.usable
 
 
+async def test_a_connection_that_nobody_uses_is_closed_by_itself(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server, pool=SharePoolSettings(idle_seconds=1)) as stage:
+        await reads_hers(stage)
+        for _ in range(100):
+            if not stage.pool._idle:
+                break
+            await asyncio.sleep(0.05)
+        assert not stage.pool._idle
+        await asyncio.sleep(0.2)
+        assert stage.pool._timer is None
+
+
 async def test_a_call_that_was_under_way_when_the_module_was_destroyed_ends(own: Stage, realm: KerberosRealm) -> None:
     async with staged(realm, own.server) as stage:
         await reads_hers(stage)
