@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -160,6 +161,24 @@ async def test_a_connection_that_nobody_uses_is_closed_by_itself(own: Stage, rea
         assert not stage.pool._idle
         await asyncio.sleep(0.2)
         assert stage.pool._timer is None
+
+
+async def test_a_process_with_many_open_files_reads_as_well(own: Stage) -> None:
+    """smbprotocol's own TCP uses select(), which ends at 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    if most < 1200:
+        pytest.skip("this process may not open more than 1023 files")
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    try:
+        while not taken or taken[-1] < 1024:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        await reads_hers(own)
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_call_that_was_under_way_when_the_module_was_destroyed_ends(own: Stage, realm: KerberosRealm) -> None:
