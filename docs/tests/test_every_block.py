@@ -37,6 +37,7 @@ HELD = {
     "docs/how-to/postgresql-kerberos.md:ini": "docs/tests/test_tickets.py",
     "docs/how-to/several-tenants.md:sql": "docs/tests/test_several_databases.py",
     "docs/how-to/connect-postgresql-over-tls.md:conf": "docs/tests/test_pages.py",
+    "docs/how-to/smb-shares.md:conf": "packages/delegation-kerberos/tests/test_smb_page.py",
     "docs/reference/sql-results.md:json": "docs/tests/test_sql_results.py",
     "docs/reference/audit.md:json": "docs/tests/test_pages.py",
     "docs/how-to/ldap-openldap.md:conf": "packages/delegation-ldap/tests/test_documentation.py",
