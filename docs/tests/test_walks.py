@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import string
 import subprocess
 import tomllib
@@ -26,6 +27,7 @@ from actas.testing.postgres import EmbeddedPostgres
 
 TUTORIAL = "docs/tutorial/first-server.md"
 REST = "docs/tutorial/rest-as-the-user.md"
+TEN = "docs/tutorial/ten-minutes.md"
 FIRST_PLUGIN = "docs/tutorial/your-first-plugin.md"
 PLUGIN = "docs/how-to/write-a-plugin.md"
 POLICY = "docs/how-to/decide-with-a-policy.md"
@@ -45,8 +47,12 @@ class Walk:
         self.servers = ExitStack()
         self.own_servers: dict[str, int] = {}
         """Commands, besides `actas run`, that serve, and their ports."""
+        self.serving: dict[int, ExitStack] = {}
+        """What serves, by its port; what is started on one that is taken was stopped there before, with Ctrl-C."""
         self.printed: dict[str, str] = {}
-        """What each command printed."""
+        """What each program printed when it ran last."""
+        self.told: list[str] = []
+        """What each command printed, in their order."""
 
     def read(self, block: Block) -> None:
         """Do what one block says."""
@@ -74,11 +80,9 @@ class Walk:
         if exported:
             self.env[exported[1]] = exported[2]
         elif command.startswith("actas run "):
-            port = tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"]
-            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+            self.serve(command, tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"])
         elif command in self.own_servers:
-            port = self.own_servers[command]
-            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+            self.serve(command, self.own_servers[command])
         elif command.startswith("curl ") and shutil.which("curl", path=self.env["PATH"]) is None:
             self.printed["curl"] = without_curl(command, self.folder, self.env)
         else:
@@ -87,6 +91,14 @@ class Walk:
             )
             assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             self.printed[command.split()[0]] = done.stdout
+            self.told.append(done.stdout)
+
+    def serve(self, command: str, port: int) -> None:
+        if port in self.serving:
+            self.serving.pop(port).close()
+        self.serving[port] = self.servers.enter_context(ExitStack())
+        running = serving(shlex.split(command), self.folder, port, self.env, end=signal.SIGINT)
+        self.serving[port].enter_context(running)
 
 
 def without_curl(command: str, folder: Path, env: dict[str, str]) -> str:
@@ -193,6 +205,28 @@ def _audited(path: Path) -> None:
     seen = {event["username"]: event["receipt"]["identity"] for event in calls if event["outcome"] == "success"}
     assert seen == {"alice": "alice", "bob": "bob"}
     assert {event["code"] for event in calls if event["outcome"] == "refused"} == {"sql_statement_refused"}
+
+
+def test_ten_minutes_lead_to_a_tool_of_ones_own(tmp_path: Path, environment: dict[str, str]) -> None:
+    port, provider = free_port(), free_port()
+    instead = {
+        "127.0.0.1:8080": f"127.0.0.1:{port}",
+        "port = 8080": f"port = {port}",
+        "127.0.0.1:9000": f"127.0.0.1:{provider}",
+        "port=9000": f"port={provider}",
+    }
+    walk = Walk(tmp_path, environment, instead)
+    walk.own_servers = {"python stage.py": provider, "python server.py": port}
+    with walk.servers:
+        for block in blocks(TEN):
+            walk.read(block)
+    demo, checked, whoami, alice, bob, others, own, audit = walk.told
+    assert "PostgreSQL saw" in demo and "actas" in checked and re.search(r"principal: alice", whoami)
+    assert "laptop" in alice and "desk" not in alice
+    assert "desk" in bob and "laptop" not in bob
+    assert "'rows': []" in others
+    assert "my-orders" in own and "laptop" in own and "desk" not in own
+    assert '"as":"alice"' in audit
 
 
 def test_the_tutorial_about_rest_leads_to_tools_with_which_everybody_is_themselves_to_the_service(
@@ -318,7 +352,7 @@ def _installed(folder: Path) -> None:
 
 
 def test_every_page_that_is_walked_is_walked_here() -> None:
-    assert {TUTORIAL, REST, FIRST_PLUGIN, PLUGIN, POLICY, REFUSED} == WALKED
+    assert {TUTORIAL, REST, TEN, FIRST_PLUGIN, PLUGIN, POLICY, REFUSED} == WALKED
 
 
 def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:

@@ -123,13 +123,17 @@ def _resolve(named: Mapping[str, object], plugins: Plugins, problems: Problems) 
     return cast("dict[str, object]", _without_secrets(named, 0))
 
 
+_UNRESOLVED = Secret("https://unresolved.invalid")
+"""A URL, because most that is asked of a string besides is to be one: no problem that follows from another."""
+
+
 def _without_secrets(value: object, depth: int) -> object:
     if depth > MAX_DEPTH:
         return None
     if isinstance(value, dict):
         table = cast("dict[str, object]", value)
         if REFERENCE in table:
-            return Secret("unresolved")
+            return _UNRESOLVED
         return {key: _without_secrets(item, depth + 1) for key, item in table.items()}
     if isinstance(value, list):
         return [_without_secrets(item, depth + 1) for item in cast("list[object]", value)]
