@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -76,16 +77,18 @@ class LifeRules:
     async def test_a_start_that_fails_leaves_nothing_behind_and_may_be_tried_again(self, kit: ModuleKit) -> None:
         if kit.make_dead is None:
             pytest.skip("the kit has no dead downstream")
-        module = kit.make_dead()
-        before = resources()
-        try:
-            for attempt in range(4):
-                await _started(kit, module)
-                if not attempt:
-                    before = resources()  # what is made once and kept is there from now on
-        finally:
-            await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
-        await _released(kit, before)
+        make_dead = kit.make_dead
+
+        async def live() -> None:
+            module = make_dead()
+            try:
+                for _ in range(3):
+                    await _started(kit, module)
+            finally:
+                await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
+
+        await live()  # what is made once and kept is there from now on
+        await _leaves_nothing(kit, live)
 
     async def test_it_starts_when_the_downstream_is_there_at_last(self, kit: ModuleKit) -> None:
         if kit.outage is None:
@@ -127,22 +130,24 @@ class LifeRules:
                 for session in kit.users():
                     await ask(kit, module, session, module.actions[0])
 
+        async def lives() -> None:
+            for _ in range(3):
+                await live()
+
         await live()  # what is made once and kept, such as a loop's own threads, is there from now on
-        before = resources()
-        for _ in range(3):
-            await live()
-        await _released(kit, before)
+        await _leaves_nothing(kit, lives)
 
     async def test_it_can_be_destroyed_during_a_call_which_then_leaves_nothing_behind(self, kit: ModuleKit) -> None:
         if kit.slow is None:
             pytest.skip("the kit has no slow action")
+        name, given = kit.slow
         alice, bob = kit.users()
-        for attempt in range(2):  # what is made once and kept is there from the second time on
-            before = resources()
+
+        async def live() -> None:
             async with running(kit) as module:
                 await ask(kit, module, bob, module.actions[0])
-                action = declared(module, kit.slow[0])
-                slow = await a_call(kit, alice, action, validate_parameters(action, kit.slow[1]))
+                action = declared(module, name)
+                slow = await a_call(kit, alice, action, validate_parameters(action, given))
                 call = asyncio.ensure_future(module.delegate(slow))
                 await asyncio.sleep(_MOMENT)
                 try:
@@ -153,19 +158,32 @@ class LifeRules:
                 error = None if call.cancelled() else call.exception()
                 if isinstance(error, Exception):
                     safe(error, f"{action.name} during destroy()")
-            if attempt:
-                await _released(kit, before)
+
+        await live()  # what is made once and kept is there from now on
+        await _leaves_nothing(kit, live)
 
 
-async def _released(kit: ModuleKit, before: Resources) -> None:
-    """Nothing may be left beyond what there was, or not for long."""
+async def _leaves_nothing(kit: ModuleKit, live: Callable[[], Awaitable[None]]) -> None:
+    """Nothing may be left, or not for long; what is left once and not again was made once and kept."""
+    left: list[str] = []
+    for _ in range(2):
+        before = resources()
+        await live()
+        left = await _left(kit, before)
+        if not left:
+            return
+    raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+
+
+async def _left(kit: ModuleKit, before: Resources) -> list[str]:
+    """What there is beyond ``before``, in words, once the module's grace is over."""
     left: list[str] = []
     for _ in range(20):
         left = resources().beyond(before)
         if not left:
-            return
+            break
         await asyncio.sleep(kit.grace / 20)
-    raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+    return left
 
 
 async def _well_again(kit: ModuleKit, module: DelegationModule) -> None:
