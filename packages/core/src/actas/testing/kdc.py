@@ -73,6 +73,8 @@ _SERVER_CONFIGURATION = """\
 class KerberosRealm:
     """One running KDC on loopback, for one realm. Use it as a context manager, or call :meth:`stop`.
 
+    It listens on ``port``; its files are in ``folder``.
+
     Args:
         realm: its name.
         database: where principals are kept: :class:`ListedDatabase` (fast, both ways of delegation) or
