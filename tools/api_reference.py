@@ -146,10 +146,15 @@ def render(page: Page) -> str:
 
 
 @cache
-def loaded(module: str) -> griffe.Module:
-    """A module, read and not imported."""
+def _everything() -> griffe.Object | griffe.Alias:
+    """All packages, read once and not imported: they share the namespace ``actas``."""
     sources = [str(path) for path in ROOT.glob("packages/*/src")]
-    found = griffe.load(module, search_paths=sources, docstring_parser="google", resolve_aliases=True)
+    return griffe.load("actas", search_paths=sources, docstring_parser="google", resolve_aliases=True)
+
+
+def loaded(module: str) -> griffe.Module:
+    """One module."""
+    found = _everything()[module.partition(".")[2]]
     assert isinstance(found, griffe.Module)
     return found
 
