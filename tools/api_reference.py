@@ -105,7 +105,7 @@ and real servers. Everything listens on this machine only.
         Chapter("Credentials", "actas.testing.credentials", names=("IssuedCredentials",)),
         Chapter("PostgreSQL", "actas.testing.postgres", names=("EmbeddedPostgres", "DebianPostgres")),
         Chapter("Redis", "actas.testing.redis", names=("RedisServer",)),
-        Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm",)),
+        Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm", "password_of")),
         Chapter("LDAP", "actas.testing.slapd", names=("Slapd",)),
         Chapter("SMB", "actas.testing.samba", names=("SambaServer",)),
         Chapter("Fixtures", "actas.testing.fixtures",

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
+import newcomer
 import pytest
 from docs_blocks import WALKED, Block, blocks
 from docs_stage import ENDS_WITHIN, free_port, serving
@@ -27,12 +28,13 @@ from actas.testing.postgres import EmbeddedPostgres
 TUTORIAL = "docs/tutorial/first-server.md"
 REST = "docs/tutorial/rest-as-the-user.md"
 TEN = "docs/tutorial/ten-minutes.md"
+FIRST_PLUGIN = "docs/tutorial/your-first-plugin.md"
 PLUGIN = "docs/how-to/write-a-plugin.md"
 POLICY = "docs/how-to/decide-with-a-policy.md"
 REFUSED = "docs/how-to/why-was-alice-refused.md"
 
-NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install")
-"""Commands that install: the tests run in an environment where that was done."""
+NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install|python -m (build|twine) ?")
+"""Commands that install, as the tests run in an environment where that was done, and those that publish."""
 
 
 class Walk:
@@ -110,6 +112,18 @@ def without_curl(command: str, folder: Path, env: dict[str, str]) -> str:
     headers = dict(header.split(": ", 1) for header in given.H)
     body = (folder / given.d.removeprefix("@")).read_bytes()
     return httpx2.post(given.url, headers=headers, content=body, trust_env=False).raise_for_status().text
+
+
+class Author(Walk):
+    """She begins a plug-in, and installs what stands in the folder that she goes to."""
+
+    def run(self, command: str) -> None:
+        if command.startswith("cd "):
+            self.folder /= command.removeprefix("cd ")
+        elif command == "pip install -e .":
+            _installed(self.folder)
+        else:
+            super().run(command)
 
 
 class Database(Walk):
@@ -260,17 +274,42 @@ def test_the_tutorial_about_rest_leads_to_tools_with_which_everybody_is_themselv
     }
 
 
+def test_the_tutorial_about_plug_ins_leads_to_a_tool_of_ones_own_that_passes_all_rules(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    port, provider = free_port(), free_port()
+    ports = {"127.0.0.1:8080": f"127.0.0.1:{port}", "port = 8080": f"port = {port}"}
+    ports |= {"127.0.0.1:9000": f"127.0.0.1:{provider}", "port=9000": f"port={provider}"}
+    source = tmp_path / "team-notes"
+    walk = Author(tmp_path, {**environment, "PYTHONPATH": f"{source}/src{os.pathsep}{source}"}, ports)
+    walk.own_servers["python provider.py"] = provider
+    printed: list[str] = []
+    with walk.servers:
+        for block in blocks(FIRST_PLUGIN):
+            walk.read(block)
+            printed += [walk.printed.pop("pytest")] if "pytest" in walk.printed else []
+        told = walk.printed["python"]
+    assert not newcomer.complain(told), told
+    assert len(printed) == 2 and all(re.search(r"4\d passed", each) for each in printed), printed
+    events = [json.loads(line) for line in walk.printed["grep"].splitlines()]
+    receipts = [event.get("receipt") and event["receipt"]["identity"] for event in events]
+    assert receipts == ["alice", "alice", None, "bob", "bob", "bob"]
+
+
 def test_the_plug_in_that_is_written_on_the_page_is_found_and_passes_the_conformance_suite(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     walk = Walk(tmp_path, {**environment, "PYTHONPATH": str(tmp_path)}, {})
+    told = ""
     for block in blocks(PLUGIN):
         walk.read(block)
+        told += walk.printed.pop("actas", "")
         if block.title == "pyproject.toml":
             _installed(tmp_path)
     assert re.search(r"\d\d passed", walk.printed["pytest"]), walk.printed["pytest"]
     assert "failed" not in walk.printed["pytest"]
-    assert "module greet: greet" in walk.printed["actas"]
+    assert "module greet: greet" in told
+    assert re.search(r"greet-for-actas 0\.1\.0 +loads: module, named by delegation\.modules\.greet", told)
 
 
 def test_the_policy_on_the_page_passes_its_tests_and_so_does_the_authoriser(
@@ -313,7 +352,7 @@ def _installed(folder: Path) -> None:
 
 
 def test_every_page_that_is_walked_is_walked_here() -> None:
-    assert {TUTORIAL, REST, TEN, PLUGIN, POLICY, REFUSED} == WALKED
+    assert {TUTORIAL, REST, TEN, FIRST_PLUGIN, PLUGIN, POLICY, REFUSED} == WALKED
 
 
 def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:

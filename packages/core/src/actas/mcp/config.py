@@ -70,6 +70,11 @@ def parse(written: Mapping[str, object]) -> Configuration:
     return Configuration(settings, tuple(modules), tuple(authorizers), sink)
 
 
+def plugins_named(written: Mapping[str, object]) -> dict[str, str]:
+    """The plug-ins that a configuration names, and where it first does. Nothing else of it needs to be right."""
+    return _plugin_names(cast("dict[str, object]", rename(Settings, written, "", Problems())))
+
+
 def _load_plugins(named: Mapping[str, object], problems: Problems) -> Plugins:
     """The plug-ins that can be loaded; the others become problems."""
     names = _plugin_names(named)
