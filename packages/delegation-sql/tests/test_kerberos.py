@@ -444,9 +444,17 @@ def test_a_driver_without_kerberos_stops_the_start() -> None:
 
 class TestKerberosDelegation(ModuleConformance):
     @pytest.fixture
-    def kit(self, settings: SqlSettings, lender: TypedTickets) -> ModuleKit:
+    def kit(self, settings: SqlSettings, lender: TypedTickets, server: KerberosPostgres) -> ModuleKit:
+        @contextmanager
+        def outage() -> Generator[None]:
+            server.halt("immediate")
+            yield
+            server.start()
+
         return ModuleKit(
             make=lambda: SqlDelegation(settings),
+            outage=outage,
+            denied=("query", {"sql": "SELECT * FROM bobs"}),
             make_dead=lambda: SqlDelegation(replace(settings, host="nowhere.invalid")),
             alice=session_of("alice"),
             bob=session_of("bob"),
