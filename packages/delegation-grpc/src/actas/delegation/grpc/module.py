@@ -126,7 +126,7 @@ class GrpcDelegation:
             raw = await self._upstream.ask(
                 method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
             )
-        return {"response": self._codec.answer(signature.response).read(raw)}
+        return {"response": self._codec.answer(signature.response, token).read(raw)}
 
     async def _streamed(
         self,
@@ -139,7 +139,7 @@ class GrpcDelegation:
         deadline: float,
     ) -> dict[str, object]:
         """The messages of a stream, as far as limits allow; ``truncated`` says that there are more."""
-        answer = self._codec.answer(signature.response)
+        answer = self._codec.answer(signature.response, token)
         items: list[object] = []
         stream = self._upstream.stream(
             method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
