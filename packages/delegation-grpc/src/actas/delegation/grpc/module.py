@@ -115,9 +115,10 @@ class GrpcDelegation:
         if method is None:
             raise UnknownAction
         signature = self._signature(method)
-        if not isinstance(call.parameters, Mapping):
+        parameters = call.parameters
+        if not isinstance(parameters, Mapping):
             raise InvalidParameters(detail="the parameters of a method are a mapping")
-        message = self._codec.encoded(signature.request, cast("Mapping[str, object]", call.parameters))
+        message = self._codec.encoded(signature.request, cast("Mapping[str, object]", parameters))
         # Waiting for a share is bounded by the pipeline; the call itself by the deadline that gRPC keeps.
         async with self._shares.one_of(call.session):
             deadline = min(call.deadline, time.monotonic() + method.seconds)
