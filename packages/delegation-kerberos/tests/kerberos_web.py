@@ -1,6 +1,7 @@
 """A web service that takes ``Negotiate`` and nothing else; its acceptor is a real one. It can be told to misbehave."""
 
 import json
+import select
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -45,7 +46,6 @@ class WebService:
         self.keytab = keytab
         self.reply = Reply()
         self.seen: list[Seen] = []
-        self._stopping = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,7 +85,10 @@ class WebService:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.seen.append(Seen(request.command, request.path, headers, body, user, id(request.connection)))
         if request.path.startswith("/slow/"):
-            self._stopping.wait(float(request.path.removeprefix("/slow/")))
+            gone, _, _ = select.select([request.connection], [], [], float(request.path.removeprefix("/slow/")))
+            if gone:  # whoever asked has left
+                request.close_connection = True
+                return None
         reply = self.reply
         said = json.dumps({"user": user, "path": request.path}).encode() if reply.body is None else reply.body
         challenges = [("WWW-Authenticate", value) for value in reply.challenge(own)]
@@ -107,6 +110,5 @@ class WebService:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stopping.set()
         self._server.shutdown()
         self._server.server_close()

@@ -39,7 +39,7 @@ class TestKerberosDelegation(ModuleConformance):
             parameters={
                 "s4u2self": {},
                 "s4u2proxy": {"target": WEB},
-                "delegate": {"action": "s4u2proxy", "target_spn": WEB},
+                "delegate": {"action": "s4u2proxy", "targetSPN": WEB},
                 "http-intranet": {"path": "/reports/7"},
             },
             slow=("http-intranet", {"path": "/slow/15"}),

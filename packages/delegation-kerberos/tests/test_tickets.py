@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gssapi
 import pytest
 from kerberos_stage import (
     ALICE,
@@ -20,8 +21,9 @@ from kerberos_stage import (
     user,
 )
 
-from actas.core import ActasError
+from actas.core import ActasError, IdentityMismatch
 from actas.delegation.kerberos.failures import TicketRejected
+from actas.delegation.kerberos.settings import UserSettings
 from actas.testing.kdc import KerberosRealm
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +131,64 @@ async def test_no_other_identity_comes_in_where_a_ticket_was_wiped(
 async def test_nothing_prints_a_ticket(gateway: Gateway) -> None:
     ticket = await gateway.module.ticket(ALICE, WEB, deadline=float("inf"))
     assert repr(ticket) == "KerberosTicket('alice@EXAMPLE.COM', 'HTTP/localhost@EXAMPLE.COM')"
+
+
+async def test_an_enterprise_name_is_the_kdcs_to_resolve(realm: KerberosRealm) -> None:
+    """The receipt names her as the session does, and in its details as the KDC does."""
+    realm.name("alice.liddell@example.net", "alice")
+    upn = user("alice.liddell@example.net")
+    async with opened(settings_for(realm, users=UserSettings(upn_suffixes=["example.net"]))) as gateway:
+        result = await gateway.call("s4u2proxy", upn, target=WEB)
+        assert result.receipt.identity == "alice.liddell@example.net"
+        seen = result.receipt.details["kerberos"]
+        assert seen == "alice.liddell\\@example.net@EXAMPLE.COM", "as MIT's KDC writes such a name into tickets"
+        ticket = await gateway.module.ticket(upn, WEB, deadline=float("inf"))
+        assert accepted(initiated(ticket.gss_credentials(), ticket.target).step(), realm.keytab(WEB)) == seen
+        with pytest.raises(ActasError):
+            await gateway.reach(session=user("nobody@example.net"))
+        assert gateway.refused() == "kerberos_user_unknown"
+
+
+async def test_a_name_of_another_realm_is_refused_and_the_kdc_not_asked(realm: KerberosRealm, gateway: Gateway) -> None:
+    before = realm.read_log()
+    for name in ("alice@EVIL", "alice@OTHER.EXAMPLE.COM", "alice/admin", "OTHER\\alice"):
+        with pytest.raises(ActasError):
+            await gateway.reach(session=user(name))
+        assert gateway.refused() == "principal_unavailable"
+    assert realm.read_log() == before
+
+
+async def test_a_user_of_another_realm_is_one_where_both_sides_say_so(own_realm: KerberosRealm) -> None:
+    with KerberosRealm("USERS.EXAMPLE.NET") as users, own_realm.in_use(users):
+        users.add_users("carol")
+        own_realm.trust(users)
+        forms = {"{user}": "{user}", "NET\\{user}": "{user}@USERS.EXAMPLE.NET"}
+        settings = settings_for(own_realm, realms=["USERS.EXAMPLE.NET"], users=UserSettings(forms=forms))
+        async with opened(settings) as gateway:
+            result = await gateway.call("s4u2proxy", user("NET\\carol"), target=WEB)
+            assert result.receipt.identity == "carol@USERS.EXAMPLE.NET"
+            ticket = await gateway.module.ticket(user("NET\\carol"), WEB, deadline=float("inf"))
+            seen = accepted(initiated(ticket.gss_credentials(), ticket.target).step(), own_realm.keytab(WEB))
+            assert seen == "carol@USERS.EXAMPLE.NET"
+            for name, code in (("NET\\alice", "kerberos_user_unknown"), ("carol", "kerberos_user_unknown")):
+                with pytest.raises(ActasError):
+                    await gateway.reach(session=user(name))
+                assert gateway.refused() == code
+
+
+async def test_a_kdc_that_gives_somebody_elses_ticket_is_not_believed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it took one name for another."""
+    asked = gssapi.Name
+
+    def another(name: str | bytes, kind: gssapi.NameType) -> gssapi.Name:
+        return asked(b"bob@EXAMPLE.COM" if name == b"alice@EXAMPLE.COM" else name, kind)
+
+    monkeypatch.setattr(gssapi, "Name", another)
+    for action, parameters in (("s4u2self", {}), ("s4u2proxy", {"target": WEB})):
+        with pytest.raises(ActasError):
+            await gateway.call(action, **parameters)
+        assert gateway.refused() == "identity_mismatch"
+    with pytest.raises(IdentityMismatch):
+        await gateway.module.ticket(ALICE, DATABASE, deadline=float("inf"))

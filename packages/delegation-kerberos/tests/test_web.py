@@ -10,7 +10,9 @@ import pytest
 from kerberos_stage import ALICE, BOB, DATABASE, WEB, Gateway, initiated, opened, settings_for
 from kerberos_web import Reply, WebService
 
-from actas.core import ActasError, Outcome
+from actas.core import ActasError, InternalError, Outcome
+from actas.delegation.kerberos.failures import TargetUnproven, TicketRejected
+from actas.delegation.kerberos.negotiation import Negotiation
 from actas.delegation.kerberos.settings import HttpServiceSettings
 from actas.testing.attacks import LEAVING_PATHS
 from actas.testing.kdc import KerberosRealm
@@ -220,3 +222,43 @@ async def test_a_recorded_request_shows_nothing_to_whoever_has_no_key(gateway: G
     acceptor = gssapi.SecurityContext(creds=other, usage="accept")
     with pytest.raises(gssapi.raw.GSSError):
         assert acceptor.step(token) and not acceptor.complete
+
+
+async def test_a_ticket_that_was_wiped_meanwhile_opens_nothing(gateway: Gateway) -> None:
+    ticket = await gateway.module.ticket(ALICE, WEB, deadline=float("inf"))
+    negotiation = Negotiation(ticket)
+    ticket.wipe()
+    with pytest.raises(TicketRejected):
+        negotiation.authorization()
+
+
+async def test_credentials_of_another_library_are_none(gateway: Gateway) -> None:
+    ticket = await gateway.module.ticket(ALICE, WEB, deadline=float("inf"))
+    ticket.gss_credentials = object  # type: ignore[method-assign, assignment] -- as a foreign granter might
+    with pytest.raises(InternalError):
+        Negotiation(ticket)
+
+
+async def test_a_negotiation_that_would_go_on_proves_nothing(gateway: Gateway) -> None:
+    """The service says "accept-incomplete" (RFC 4178 section 4.2.2), and sends data all the same."""
+    negotiation = Negotiation(await gateway.module.ticket(ALICE, WEB, deadline=float("inf")))
+    negotiation.authorization()
+    incomplete = bytes.fromhex("a1073005a0030a0101")
+    with pytest.raises(TargetUnproven):
+        negotiation.prove(f"Negotiate {b64encode(incomplete).decode()}")
+
+
+async def test_a_service_that_trusts_a_bare_negotiation_has_proven_nothing(gateway: Gateway) -> None:
+    """It says "accept-completed", without a word of Kerberos in it."""
+    negotiation = Negotiation(await gateway.module.ticket(ALICE, WEB, deadline=float("inf")))
+    negotiation.authorization()
+    completed = bytes.fromhex("a1073005a0030a0100")
+    with pytest.raises(TargetUnproven):
+        negotiation.prove(f"Negotiate {b64encode(completed).decode()}")
+
+
+@pytest.mark.parametrize("challenge", ["Negotiate", "Negotiate AAAA", "Negotiate ====", "Basic realm=x", "", "\x00"])
+async def test_what_a_service_says_in_refusing_is_a_number_or_nothing(gateway: Gateway, challenge: str) -> None:
+    negotiation = Negotiation(await gateway.module.ticket(ALICE, WEB, deadline=float("inf")))
+    negotiation.authorization()
+    assert negotiation.complaint(challenge) is None or isinstance(negotiation.complaint(challenge), int)

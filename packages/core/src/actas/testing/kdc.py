@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import permutations
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +33,6 @@ _CLIENT_CONFIGURATION = """\
     dns_lookup_kdc = false
     dns_canonicalize_hostname = false
     rdns = false
-    forwardable = true
     udp_preference_limit = 1
     default_ccache_name = FILE:{folder}/nobody
     default_keytab_name = FILE:{folder}/none.keytab
@@ -87,14 +87,18 @@ class KerberosRealm:
         for program in ("krb5kdc", "kadmin.local", "kinit"):
             _program(program)
         self.realm = realm
+        """Its name."""
         self.folder = Path(tempfile.mkdtemp(prefix="actas-kdc-"))
-        self.folder.chmod(0o711)  # servers that run as somebody else read krb5.conf here; keys are 0600
+        """Where ``krb5.conf`` and the keytabs are; servers that run as somebody else may enter it, keys are 0600."""
+        self.folder.chmod(0o711)
         self.port = free_port()
+        """The KDC's, on the loopback."""
         self._database = database or ListedDatabase()
         self._client_lines = client_lines
         self._process: subprocess.Popen[bytes] | None = None
         self._classic: dict[tuple[str, str], None] = {}
         self._resource: dict[tuple[str, str], None] = {}
+        self._names: dict[tuple[str, str], None] = {}
         atexit.register(self.stop)
         self._database_lines = self._database.configuration(self.folder)
         self._configure()
@@ -118,10 +122,11 @@ class KerberosRealm:
         return {"KRB5_CONFIG": str(self.config), "KRB5RCACHENAME": "none:"}
 
     @contextmanager
-    def in_use(self) -> Generator[None]:
-        """This process belongs to the realm for a while, all its threads."""
+    def in_use(self, *others: Self) -> Generator[None]:
+        """This process belongs to the realm for a while, all its threads; and knows where ``others`` are."""
         kept = {name: os.environ.get(name) for name in self.environment}
-        os.environ.update(self.environment)
+        config = ":".join(str(realm.config) for realm in (self, *others))
+        os.environ.update({**self.environment, "KRB5_CONFIG": config})
         try:
             yield
         finally:
@@ -199,18 +204,32 @@ class KerberosRealm:
     def allow(self, service: str, *targets: str) -> None:
         """``service`` may go on to ``targets`` as its users (``krbAllowedToDelegateTo``), from now on."""
         self._classic |= dict.fromkeys((self.principal(service), self.principal(target)) for target in targets)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
 
     def allow_resource(self, target: str, *services: str) -> None:
         """``target`` takes users who come through ``services`` (resource-based delegation), from now on."""
         self._resource |= dict.fromkeys((self.principal(target), self.principal(service)) for service in services)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
 
     def withdraw(self, service: str, target: str) -> None:
         """``service`` may no longer go on to ``target``, by neither list."""
         self._classic.pop((self.principal(service), self.principal(target)), None)
         self._resource.pop((self.principal(target), self.principal(service)), None)
-        self._database.write_lists(self._classic, self._resource)
+        self._write_lists()
+
+    def trust(self, other: Self) -> None:
+        """From now on this realm and ``other`` take each other's users."""
+        shared = [f"krbtgt/{one}@{another}" for one, another in permutations((self.realm, other.realm))]
+        for realm in (self, other):
+            realm.administer(*(f"addprinc -pw {_MASTER_PASSWORD} {principal}" for principal in shared))
+
+    def name(self, enterprise: str, user: str) -> None:
+        """``enterprise`` (``alice.liddell@example.net``) is one more name of ``user``, from now on."""
+        self._names[enterprise, self.principal(user)] = None
+        self._write_lists()
+
+    def _write_lists(self) -> None:
+        self._database.write_lists(self._classic, self._resource, self._names)
 
     def administer(self, *queries: str) -> str:
         """Queries to ``kadmin.local``, all in one process; what it said.

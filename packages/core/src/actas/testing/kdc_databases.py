@@ -27,8 +27,9 @@ class KdcDatabase(Protocol):
         """The body of its section in ``kdc.conf``; its own files go into ``folder``."""
         ...
 
-    def write_lists(self, classic: Pairs, resource: Pairs) -> None:
-        """Who may delegate to whom from now on: services to targets, and targets for services."""
+    def write_lists(self, classic: Pairs, resource: Pairs, names: Pairs) -> None:
+        """Who may delegate to whom from now on: services to targets, and targets for services; and enterprise names
+        with the principals whose they are."""
         ...
 
 
@@ -56,12 +57,13 @@ class ListedDatabase:
         compile_c("kdc_delegation.c", plugins / "listed.so", LISTS=str(self._lists), DB2=str(original))
         return f"db_library = listed\n    database_name = {folder}/principal"
 
-    def write_lists(self, classic: Pairs, resource: Pairs) -> None:
+    def write_lists(self, classic: Pairs, resource: Pairs, names: Pairs) -> None:
         """Replace the file that the KDC reads for each question."""
         if self._lists is None:
             raise RuntimeError("the KDC was not set up")
         lines = [f"to {service} {target}\n" for service, target in classic]
         lines += [f"from {target} {service}\n" for target, service in resource]
+        lines += [f"is {name} {principal}\n" for name, principal in names]
         new = self._lists.with_suffix(".new")
         new.write_text("".join(lines))
         new.replace(self._lists)
@@ -87,14 +89,16 @@ class LdapDatabase:
             "    ldap_kdc_sasl_mech = EXTERNAL\n    ldap_kadmind_sasl_mech = EXTERNAL"
         )
 
-    def write_lists(self, classic: Pairs, resource: Pairs) -> None:
+    def write_lists(self, classic: Pairs, resource: Pairs, names: Pairs) -> None:
         """Replace ``krbAllowedToDelegateTo`` of the services whose list changed.
 
         Raises:
-            ValueError: ``resource`` has something.
+            ValueError: ``resource`` or ``names`` has something.
         """
-        if list(resource):
-            raise ValueError("MIT's LDAP database has no resource-based delegation")
+        if list(resource) or list(names):
+            raise ValueError(
+                "with MIT's LDAP database there is no resource-based delegation, and here no enterprise name"
+            )
         wanted: dict[str, set[str]] = {service: set() for service in self._known}
         for service, target in classic:
             wanted.setdefault(service, set()).add(target)

@@ -20,7 +20,7 @@ class Delegate:
 
     action: Literal["obtain-ticket", "s4u2self", "s4u2proxy"]
     """s4u2self (or obtain-ticket) asks whether the realm knows you, s4u2proxy whether you can be taken to a service."""
-    target_spn: str | None = None
+    targetSPN: str | None = None  # as the system before this one called it
     """The service for s4u2proxy, by its principal name: HTTP/intranet.example.com."""
 
 

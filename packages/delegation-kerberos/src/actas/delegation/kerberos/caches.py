@@ -4,7 +4,9 @@ them; and as files, for as long as another library needs one.
 Whatever is called here makes a library context of its own: they take 5 µs, and belong to one thread each.
 """
 
+import contextlib
 import os
+import shutil
 import tempfile
 import weakref
 from collections.abc import Generator, Iterable
@@ -21,6 +23,7 @@ SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 NO_KEYTAB = "MEMORY:actas-no-keys"
 """What credentials are told is their keytab: where a cache has nothing to offer, the library would else sign in as
 whoever the machine's own keytab is for."""
+_PREFIX = "actas-ticket-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own, 0700, is made in it
 
 
@@ -80,8 +83,7 @@ def alone(granted: krb5.Creds) -> krb5.Creds:
 @contextmanager
 def cache_file(client: krb5.Principal, credentials: Iterable[krb5.Creds]) -> Generator[Path]:
     """A file with ``credentials``, in shared memory where the system has it: nothing reaches a disk."""
-    where = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="actas-ticket-", dir=where) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_folder()) as folder:
         path = Path(folder) / "ccache"
         context = krb5.init_context()
         cache = krb5.cc_resolve(context, f"FILE:{path}".encode())
@@ -89,6 +91,20 @@ def cache_file(client: krb5.Principal, credentials: Iterable[krb5.Creds]) -> Gen
         for each in credentials:
             krb5.cc_store_cred(context, cache, each)
         yield path
+
+
+def sweep() -> None:
+    """Remove files that processes of ours left behind because they were killed."""
+    for left in (_folder() or Path(tempfile.gettempdir())).glob(f"{_PREFIX}*"):
+        process = left.name.removeprefix(_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if process.isdecimal() and left.stat().st_uid == os.geteuid() and not Path(f"/proc/{process}").exists():
+                shutil.rmtree(left)
+
+
+def _folder() -> Path | None:
+    """Shared memory; None, for the system's own choice, where there is none."""
+    return _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 def supported() -> bool:

@@ -92,6 +92,8 @@ class Gateway:
             client = krb5.parse_name_flags(context, self.principal.encode())
             keytab = krb5.kt_resolve(context, f"FILE:{self._keytab}".encode())
             options = krb5.get_init_creds_opt_alloc(context)
+            # Whatever krb5.conf says: of a ticket that is not forwardable, no user's is either.
+            krb5.get_init_creds_opt_set_forwardable(options, True)
             granted = krb5.get_init_creds_keytab(context, client, options, keytab=keytab)
         except krb5.Krb5Error as error:
             raise of_gateway(error.err_code) from None

@@ -12,7 +12,7 @@ from actas.core.lending import equipped
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, NoParameters, Receipt, Session
 from actas.core.shares import Shares
 from actas.delegation.kerberos import actions, principals, targets
-from actas.delegation.kerberos.caches import supported
+from actas.delegation.kerberos.caches import supported, sweep
 from actas.delegation.kerberos.failures import KdcUnavailable
 from actas.delegation.kerberos.gateway import Gateway
 from actas.delegation.kerberos.principals import Principal, Principals, realm_of
@@ -69,6 +69,7 @@ class KerberosDelegation:
         """
         if not await asyncio.to_thread(_readable, self._settings.keytab):
             raise ConfigurationError("keytab: the file cannot be read by this process", detail=self._settings.keytab)
+        await asyncio.to_thread(sweep)
         await self._signed_in()
 
     def principal(self, session: Session) -> str:
@@ -95,12 +96,12 @@ class KerberosDelegation:
                     return await self._known(call, user)
                 case actions.PROXY, actions.Proxy(target=target):
                     return await self._reached(call, user, target)
-                case actions.DELEGATE, actions.Delegate(action="s4u2proxy", target_spn=str(target)):
+                case actions.DELEGATE, actions.Delegate(action="s4u2proxy", targetSPN=str(target)):
                     return await self._reached(call, user, target)
-                case actions.DELEGATE, actions.Delegate(action="s4u2self" | "obtain-ticket", target_spn=None):
+                case actions.DELEGATE, actions.Delegate(action="s4u2self" | "obtain-ticket", targetSPN=None):
                     return await self._known(call, user)
                 case actions.DELEGATE, actions.Delegate():
-                    raise InvalidParameters("s4u2proxy needs target_spn, and only s4u2proxy has one.")
+                    raise InvalidParameters("s4u2proxy needs targetSPN, and only s4u2proxy has one.")
                 case _:
                     raise UnknownAction
 

@@ -1,23 +1,25 @@
 """Blocking calls in threads of the module's own, a bounded number of them; nobody waits for one longer than asked."""
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 class Workers:
-    """At most ``threads`` blocking calls at the same time.
+    """At most ``threads`` blocking calls at the same time, each in a thread that ends with it.
 
-    One that hangs keeps its thread until it ends, for threads cannot be stopped; others have the rest of them, and
-    whoever finds none free waits no longer than he wants to.
+    One that hangs keeps its place until it ends, for threads cannot be stopped; others have the rest of them, and
+    whoever finds none free waits no longer than he wants to. No such thread keeps the process from ending.
     """
 
     def __init__(self, threads: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._name = name
         self._free = asyncio.Semaphore(threads)
         self._closed = False
 
@@ -35,19 +37,34 @@ class Workers:
             try:
                 if self._closed:
                     raise TimeoutError
-                running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+                ended = self._begun(work)
             except BaseException:
                 self._free.release()
                 raise
-            running.add_done_callback(self._ended)
-            return await asyncio.shield(running)
+            return await asyncio.shield(ended)
 
     def close(self) -> None:
         """Begin nothing any more. What runs ends by itself; nobody waits for it."""
         self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ended(self, running: asyncio.Future[T]) -> None:
-        self._free.release()
-        if not running.cancelled():
-            running.exception()  # whoever waited has it; where nobody does any more, asyncio shall not complain
+    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[T] = loop.create_future()
+
+        def tell(say: Callable[[], None]) -> None:
+            self._free.release()
+            if not ended.cancelled():
+                say()
+
+        def carry_out() -> None:
+            try:
+                say = partial(ended.set_result, work())
+            except Exception as error:
+                say = partial(ended.set_exception, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(tell, say)
+
+        # Whoever waited has it; where nobody does any more, asyncio shall not complain.
+        ended.add_done_callback(lambda future: None if future.cancelled() else future.exception())
+        threading.Thread(target=carry_out, name=self._name, daemon=True).start()
+        return ended
