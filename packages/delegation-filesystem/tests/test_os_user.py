@@ -20,6 +20,7 @@ from os_ground import Homes, session_of
 
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
+from actas.delegation.filesystem import os_users as os_users_module
 from actas.delegation.filesystem.frames import packed, received, taking
 from actas.delegation.filesystem.helpers import Helper, Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
@@ -58,8 +59,10 @@ class TestAsTheOsUser(ModuleConformance):
         change = ChangeSettings(permission="files:write", actions=["write"], durable=False)
         limits = LimitSettings(search_bytes=10**12, search_seconds=60, workers=8, workers_per_user=4)
         settings = homes.settings(change=change, limits=limits)
+        nowhere = replace(settings, root=f"{homes.base}/nothing/{{user}}")
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings),
+            make_dead=lambda: FilesystemDelegation(nowhere),
             alice=session_of(homes.alice),
             bob=session_of(homes.bob),
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},
@@ -294,6 +297,34 @@ async def test_idle_processes_end_and_none_is_left_a_zombie(homes: Homes) -> Non
         assert await files.names("", session_of(homes.alice)) == ["notes.txt"], "another one is started"
 
 
+async def test_a_process_is_not_used_for_ever(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are taken at the start: who was taken out of one must lose it."""
+    async with homes.gateway() as files:
+        await files.names("", session_of(homes.alice))
+        (first,) = processes(files)
+        monkeypatch.setattr(helpers_module, "_LIVES", time.monotonic() - first.started)
+        await files.names("", session_of(homes.alice))
+        assert processes(files) == [] and first.process.wait(5) == -9
+
+
+async def test_health_is_asked_of_a_process_and_not_with_every_question(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    real = Helpers._started
+    monkeypatch.setattr(Helpers, "_started", lambda self, user: (started.append(user), real(self, user))[1])
+    async with homes.gateway() as files:
+        assert started == [""]
+        for _ in range(5):
+            assert (await files.module.health_check()).healthy
+        assert started == ["", ""]
+        monkeypatch.setattr(os_users_module, "_HEALTH_SECONDS", 1.0)
+        files.module._hands._well_until = 0.0  # type: ignore[union-attr]
+        with hanging(homes.base):
+            assert not (await files.module.health_check()).healthy
+        assert (await files.module.health_check()).healthy
+
+
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_process_that_hangs_is_killed_and_others_go_on(homes: Homes, how: str) -> None:
     alice, bob = session_of(homes.alice), session_of(homes.bob)
@@ -406,6 +437,7 @@ async def test_a_process_that_talks_nonsense_is_ended(
 
 async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = session_of(homes.alice)
+    monkeypatch.setattr(os_users_module, "_HOLDS_SECONDS", -1.0)
     async with homes.gateway() as files:
         with monkeypatch.context() as patch:
             patch.setattr(helpers_module, "_COMMAND", ["/nowhere/python"])

@@ -61,9 +61,8 @@ async def test_a_group_writes_in_its_folder_within_bounds(ground: Ground) -> Non
     }
     with IdentityProvider(users=users, audience=MCP) as provider:
         async with road(GROUPS, provider, {"/srv/groups": str(ground.base)}) as opened:
-            assert await tools(opened) == {
-                "team-list", "team-read", "team-info", "team-search", "team-write", "team-make-directory", "team-rename",
-            }, "nobody has team:delete"  # fmt: skip
+            named = {f"team-{each}" for each in ("list", "read", "info", "search", "write", "make-directory", "rename")}
+            assert await tools(opened) == named, "nobody has team:delete"
             async with opened.client() as client:
                 result = await client.call_tool("team-write", {"path": "a.txt", "content": "x"})
             assert (result.meta or {})["actas/receipt"]["identity"] == "support"
