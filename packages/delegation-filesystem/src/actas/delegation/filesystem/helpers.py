@@ -29,7 +29,8 @@ _STARTS_WITHIN = 20.0
 _LIVES = 300.0
 """Seconds after which a process is not used again: who was taken out of a group has it no longer than that."""
 _ENDS_WITHIN = 1.0
-"""Seconds in which one that was killed is waited for, when everything ends."""
+"""Seconds in which those that were killed are waited for, when everything ends."""
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,16 +293,19 @@ class Helpers:
             self._ending = [each for each in self._ending if each.process.poll() is None]
 
     def close(self) -> None:
-        """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s."""
+        """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s at most,
+        for what has been killed to be gone."""
         with self._lock:
             self._closed = True
             while self._idle:
                 self._end(self._idle.pop())
-            ending = self._ending
         until = time.monotonic() + _ENDS_WITHIN
-        for helper in ending:
-            with suppress(subprocess.TimeoutExpired):
-                helper.process.wait(max(0.01, until - time.monotonic()))
+        while not self._gone() and time.monotonic() < until:
+            time.sleep(_PAUSE)
+
+    def _gone(self) -> bool:
+        self.sweep()
+        return not self._ending and not self._busy
 
 
 def _error(told: object) -> ActasError:
