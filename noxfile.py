@@ -23,13 +23,18 @@ CORE = ROOT / "packages" / "core"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 PLUGINS = [name for name in PACKAGES if name != "core"]
 """``delegation-sql``, ``policy-cedar``: imported as ``actas.delegation.sql``, an extra by the last part."""
-EXTRAS = ",".join(["demo", "mssql", *(name.partition("-")[2] for name in PLUGINS)])
+EXTRAS = ",".join(["demo", "mssql", "smb", *(name.partition("-")[2] for name in PLUGINS)])
 EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
+EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/src"))
+"""Those that are distributions, as users publish them."""
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
 DECIDING = (
-    *(f"packages/core/src/actas/core/{name}.py" for name in ("authority", "authorization", "roles", "pipeline")),
+    *(
+        f"packages/core/src/actas/core/{name}.py"
+        for name in ("authority", "authorization", "lending", "roles", "pipeline")
+    ),
     *(f"packages/core/src/actas/http/{name}.py" for name in ("presenting", "retries", "services", "strict_json")),
     "packages/core/src/actas/oauth/*.py",
     *(
@@ -77,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Both checkers, strict, over every package at once."""
     session.install(*root_group("types"), *EVERYTHING)
-    session.run("mypy", *SOURCES)
+    session.run("mypy", *SOURCES, *EXAMPLES, env={"MYPYPATH": os.pathsep.join(EXAMPLES)})
     session.run("python", str(TOOLS / "run_pyright.py"))
 
 
@@ -150,13 +155,29 @@ def wheels(session: nox.Session) -> None:
         options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
         for package in PACKAGES:
             session.run(python, "-m", "pytest", *options, *_about_installing(package), external=True)
+        for package in PLUGINS:
+            _alone(session, package, house, python)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Whatever the documentation says is held by the tests in docs/tests."""
-    session.install(*EVERYTHING, *GROUPS)
+    session.install(*root_group("docs"), *EVERYTHING, *GROUPS)
     session.run("pytest", "docs/tests", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Each example runs as its README says, and the plug-in among them passes its own tests as a wheel."""
+    session.install(*EVERYTHING, *GROUPS)
+    session.run("pytest", "examples/tests", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The documentation as a site; a link that leads nowhere and a page that is not listed are errors."""
+    session.install(*root_group("site"))
+    session.run("python", str(TOOLS / "build_site.py"), str(Path(session.create_tmp()).resolve() / "documentation"))
 
 
 @nox.session(default=False)
@@ -174,6 +195,16 @@ def bench(session: nox.Session) -> None:
         "rest_as_user",
     ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
+
+
+def _alone(session: nox.Session, package: str, house: Path, python: str) -> None:
+    """``pip install "actas[x]"`` and no more: the package's main action must do. ``python`` sets its downstream up."""
+    extra, alone = package.partition("-")[2], house.parent / f"alone-{package}"
+    session.run("uv", "venv", "-q", "--clear", "-p", str(Path(session.bin) / "python"), str(alone))
+    bare = str(alone / "bin" / "python")
+    session.run("uv", "pip", "install", "-q", "-p", bare, "--no-index", "--find-links", str(house), f"actas[{extra}]")
+    program = ROOT / "packages" / package / "tests" / "alone.py"
+    session.run(python, str(TOOLS / "run_alone.py"), str(program), bare, external=True)
 
 
 def _about_installing(package: str) -> list[str]:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    path
+    for where in ("*.md", "packages/*/*.md", "docs/**/*.md", "examples/README.md", "examples/*/README.md")
+    for path in ROOT.glob(where)
 )
 WALKED = {
     "docs/tutorial/first-server.md",
     "docs/tutorial/rest-as-the-user.md",
+    "docs/tutorial/ten-minutes.md",
+    "docs/tutorial/your-first-plugin.md",
     "docs/how-to/write-a-plugin.md",
     "docs/how-to/decide-with-a-policy.md",
     "docs/how-to/why-was-alice-refused.md",

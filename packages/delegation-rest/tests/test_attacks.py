@@ -9,18 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_gateway import ALICE, Gateway, gateway_to, settings_for
 from rest_service import Reply, Service
-from test_paths import LEAVING
 
 from actas.core import ActasError, DownstreamUnavailable, Outcome
-from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.module import RestDelegation
-from actas.http import addresses
+from actas.http import RequestRefused, addresses
+from actas.testing.attacks import LEAVING_PATHS
 
 pytestmark = pytest.mark.anyio
 
 PATHS = [
-    *(f"/customers/{each}" for each in LEAVING),
-    *(f"/files/{each}" for each in LEAVING if each not in ("a/b", "/admin")),
+    *(f"/customers/{each}" for each in LEAVING_PATHS),
+    *(f"/files/{each}" for each in LEAVING_PATHS if each not in ("a/b", "/admin")),
     "/files/a/b/../../../admin", "/../admin", "/customers/../../admin", "//evil.example/customers/7",
     "https://evil.example/customers/7", "http:/customers/7", "@evil.example/customers/7", "/customers/7@evil.example/x",
     "\\\\evil.example\\customers", "/\\evil.example", "/%2fevil.example", "/customers/7 HTTP/1.1\r\nHost: evil",
@@ -35,10 +34,10 @@ async def test_no_path_leads_out_of_what_is_allowed(gateway: Gateway, service: S
     assert service.seen == []
     assert path == "" or len(path) < 4 or path not in refused.value.message
     (event,) = gateway.sink.entries()
-    assert (event.outcome, event.code) == (Outcome.REFUSED, "rest_request_refused")
+    assert (event.outcome, event.code) == (Outcome.REFUSED, "http_request_refused")
 
 
-@pytest.mark.parametrize("value", LEAVING, ids=ascii)
+@pytest.mark.parametrize("value", LEAVING_PATHS, ids=ascii)
 async def test_no_value_leads_out_of_its_place(gateway: Gateway, service: Service, value: str) -> None:
     with pytest.raises(ActasError):
         await gateway.call("get-customer", id=value)

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from rest_gateway import ALICE
 
 from actas.core import Credential, InvalidParameters, PrincipalUnavailable, Secret
-from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.headers import HeaderRules, problems
-from actas.delegation.rest.query import Style, encoded, pairs, text
 from actas.delegation.rest.settings import RestSettings
-from actas.http import presented
+from actas.http import RequestRefused, presented
+from actas.http.query import Style, encoded, pairs, text
 
 CREDENTIAL = Credential(token=Secret("exchanged.to-ken"), subject="alice", expires_at=2e9)
 

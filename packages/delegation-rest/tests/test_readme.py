@@ -121,7 +121,7 @@ async def test_operations_that_are_written_by_hand_and_free_requests(
         await opened.call("crm-get-customer", id="7", fields="name")
         await opened.call("crm-delegate", method="POST", path="/customers", body={"name": "x"})
         await opened.call("crm-delegate", path="/files/a/b", headers={"Accept-Language": "de"})
-        assert await opened.call("crm-delegate", path="/admin") == "rest_request_refused"
+        assert await opened.call("crm-delegate", path="/admin") == "http_request_refused"
     one, added, file = service.seen
     assert (one.target, added.method, file.target) == ("/v1/customers/7?fields=name", "POST", "/v1/files/a/b")
     assert {seen.header("x-user") for seen in service.seen} == {"alice"}

@@ -106,11 +106,11 @@ async def test_without_an_exchanged_token_nothing_reaches_the_service(
 @pytest.mark.parametrize(
     ("tool", "arguments", "code"),
     [
-        ("crm-delegate", {"path": "/files/../admin"}, "rest_request_refused"),
-        ("crm-delegate", {"path": "//evil.example/x"}, "rest_request_refused"),
-        ("crm-delegate", {"path": "/files/%252e%252e/admin"}, "rest_request_refused"),
-        ("crm-delegate", {"path": "/files/a", "headers": {"X-User": "bob"}}, "rest_request_refused"),
-        ("crm-delegate", {"path": "/files/a", "method": "DELETE"}, "rest_request_refused"),
+        ("crm-delegate", {"path": "/files/../admin"}, "http_request_refused"),
+        ("crm-delegate", {"path": "//evil.example/x"}, "http_request_refused"),
+        ("crm-delegate", {"path": "/files/%252e%252e/admin"}, "http_request_refused"),
+        ("crm-delegate", {"path": "/files/a", "headers": {"X-User": "bob"}}, "http_request_refused"),
+        ("crm-delegate", {"path": "/files/a", "method": "DELETE"}, "http_request_refused"),
         ("crm-get-customer-by-id", {"id": "../7"}, "invalid_parameters"),
         ("crm-list-customers", {"Authorization": "Bearer stolen"}, "invalid_parameters"),
     ],

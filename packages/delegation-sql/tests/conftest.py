@@ -8,17 +8,28 @@ import psycopg
 import pytest
 
 from actas.delegation.sql.settings import SqlSettings
-from actas.testing.fixtures import debian_postgres, embedded_postgres, needed_in_ci
+from actas.testing.fixtures import debian_postgres, embedded_postgres, kerberos_realm, needed_in_ci
+from actas.testing.kdc import KerberosRealm
 from actas.testing.pgbouncer import PgBouncer
 from actas.testing.postgres import DebianPostgres, PostgresServer
+from actas.testing.postgres_kerberos import KerberosPostgres
 from actas.testing.postgres_oauth import OAuthPostgres
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mssql_stage import mssql, mssql_settings, tds_authority, tds_peer
-from sql_gateway import ISSUER, Gateway, gateway_to, settings_for, user_of
+from sql_gateway import ISSUER, LENDERS, Gateway, gateway_to, settings_for, user_of
 from sql_ways import USERS, WAYS, Way, add_roles_and_databases, way_of
+from typed_tickets import TypedTickets
 
-__all__ = ["debian_postgres", "embedded_postgres", "mssql", "mssql_settings", "tds_authority", "tds_peer"]
+__all__ = [
+    "debian_postgres",
+    "embedded_postgres",
+    "kerberos_realm",
+    "mssql",
+    "mssql_settings",
+    "tds_authority",
+    "tds_peer",
+]
 
 _SCHEMA = """
 CREATE TABLE notes (id serial PRIMARY KEY, owner name NOT NULL DEFAULT session_user, body text);
@@ -80,6 +91,20 @@ def pgbouncer(debian_postgres: DebianPostgres) -> Iterator[PgBouncer]:
 def oauth_postgres() -> Iterator[OAuthPostgres]:
     with needed_in_ci(), OAuthPostgres(user_of, issuer=ISSUER, scope="db") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def tickets(kerberos_realm: KerberosRealm, tmp_path_factory: pytest.TempPathFactory) -> TypedTickets:
+    """Tickets of everybody, for their passwords."""
+    kerberos_realm.add_users(*USERS, "outsider")
+    return TypedTickets(kerberos_realm, tmp_path_factory.mktemp("tickets"))
+
+
+@pytest.fixture(scope="session")
+def kerberos_postgres(kerberos_realm: KerberosRealm, tickets: TypedTickets) -> Iterator[PostgresServer]:
+    with needed_in_ci(), KerberosPostgres(kerberos_realm) as running:
+        LENDERS[running.port] = tickets
+        yield _prepared(running)
 
 
 @pytest.fixture(scope="session", params=WAYS)

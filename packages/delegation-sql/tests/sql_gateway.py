@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from joserfc import jwt
 from joserfc.errors import JoseError
 
+from actas.core.lending import Lent
 from actas.core.models import Credential, DelegationCall, DelegationResult, Session
+from actas.core.protocols import TicketGranter
 from actas.core.secret import Secret
 from actas.delegation.sql.actions import ListTables, Query, TableDetails
+from actas.delegation.sql.evidence import Evidence
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import SqlSettings, TlsSettings
+from actas.testing.kdc import REALM
 from actas.testing.postgres import DebianPostgres, PostgresServer
 from actas.testing.tokens import generate_key
 
@@ -52,6 +56,12 @@ def settings_for(server: PostgresServer) -> SqlSettings:
     return SqlSettings(host=str(server.socket_folder), database=server.database)
 
 
+def by_ticket(settings: SqlSettings) -> SqlSettings:
+    """The same for users with tickets: the gateway proves nothing about itself."""
+    assert settings.tls
+    return replace(settings, identity="kerberos", tls=TlsSettings(ca_file=settings.tls.ca_file))
+
+
 def session_of(user: str, permissions: tuple[str, ...] = READ) -> Session:
     return Session(
         issuer="https://issuer.test",
@@ -63,11 +73,23 @@ def session_of(user: str, permissions: tuple[str, ...] = READ) -> Session:
     )
 
 
+LENDERS: dict[int, TicketGranter] = {}
+"""Who lends the users' tickets for the server at that port."""
+
+
+def evidence_for(settings: SqlSettings, user: str) -> Evidence:
+    """What a call of ``user``'s would bring."""
+    if settings.identity != "kerberos":
+        return Evidence(credential_for(user))
+    return Evidence(tickets=Lent(LENDERS[settings.port], session_of(user), time.monotonic() + 20))
+
+
 @dataclass
 class Gateway:
     """A module, and calls to it in one line."""
 
     module: SqlDelegation
+    settings: SqlSettings
 
     async def call(
         self,
@@ -77,13 +99,15 @@ class Gateway:
         seconds: float = 20.0,
     ) -> DelegationResult:
         index = {Query: 0, ListTables: 1, TableDetails: 2}[type(parameters)]
+        evidence = evidence_for(self.settings, user)
         call = DelegationCall(
             session=session_of(user, permissions),
             action=self.module.actions[index],
             parameters=parameters,
             deadline=time.monotonic() + seconds,
             request_id="request-1",
-            credential=credential_for(user),
+            credential=evidence.credential,
+            tickets=evidence.tickets,
         )
         return await self.module.delegate(call)
 
@@ -93,6 +117,8 @@ class Gateway:
         details = dict(result.receipt.details)
         if result.receipt.method in ("set-role", "login:ephemeral"):
             assert details.pop("session_user").startswith("actas_")
+        if result.receipt.method == "login:kerberos":
+            assert details.pop("kerberos") == f"{user}@{REALM}"
         assert set(details.values()) == {user}
         return result.data
 
@@ -106,9 +132,10 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway_to(settings: SqlSettings, **changes: object) -> AsyncGenerator[Gateway]:
-    module = SqlDelegation(replace(settings, **changes))
+    changed = replace(settings, **changes)
+    module = SqlDelegation(changed)
     await module.initialize()
     try:
-        yield Gateway(module)
+        yield Gateway(module, changed)
     finally:
         await module.destroy()

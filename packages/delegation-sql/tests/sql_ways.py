@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sql_gateway import ISSUER, settings_for
+from sql_gateway import ISSUER, by_ticket, settings_for
 
 from actas.delegation.sql.settings import IssuerSettings, ServiceSettings, SqlSettings, TlsSettings
 from actas.testing.pgbouncer import PgBouncer
@@ -22,10 +22,12 @@ WAYS = (
     "debian-ephemeral_role",
     "debian-set_role",
     "oauth-oauth",
+    "kerberos-kerberos",
 )
 METHODS = {
     "embedded-login": "login:peer",
     "oauth-oauth": "login:oauth",
+    "kerberos-kerberos": "login:kerberos",
     "debian-login": "login:certificate",
     "debian-user_certificate": "login:user-certificate",
     "debian-pooled_login": "login:pooled",
@@ -85,4 +87,6 @@ def way_of(name: str, server: PostgresServer, pgbouncer: PgBouncer | None) -> Wa
         settings = replace(settings, identity="set_role", service=service, database=CLOSED)
     elif identity == "oauth":
         settings = replace(settings, identity="oauth", oauth_issuer=ISSUER)
+    elif identity == "kerberos":
+        settings = by_ticket(settings)
     return Way(name, settings, server)

@@ -8,7 +8,7 @@ from typing import Self
 import psycopg
 import pytest
 from sql_attacks import ATTACKS, BY_GRANTS, NEVER, READABLE
-from sql_gateway import ALL, credential_for, gateway_to
+from sql_gateway import ALL, evidence_for, gateway_to
 from sql_ways import Way
 
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
@@ -18,6 +18,7 @@ from actas.delegation.sql.frames import Frame
 from actas.delegation.sql.gate import Gate
 from actas.delegation.sql.identities import Identity, identity_of
 from actas.delegation.sql.levels import Level
+from actas.delegation.sql.settings import SqlSettings
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 from actas.delegation.sql.wire import Wire
 
@@ -91,8 +92,8 @@ async def test_without_the_gate_no_attack_becomes_anybody_else(way: Way, way_adm
     identity = identity_of(way.settings, Connector(way.settings))
     try:
         for read_only in (True, False):
-            await _attacked(identity, ATTACKS[first : first + AT_ONCE], read_only=read_only)
-        session = await _Open.one(identity)
+            await _attacked(identity, way.settings, ATTACKS[first : first + AT_ONCE], read_only=read_only)
+        session = await _Open.one(identity, way.settings)
         await _is_still_alice(session)
         session.close()
     finally:
@@ -108,20 +109,20 @@ class _Open:
     frame: Frame
 
     @classmethod
-    async def one(cls, identity: Identity) -> Self:
-        connection = await identity.connect("alice", credential_for("alice"))
+    async def one(cls, identity: Identity, settings: SqlSettings) -> Self:
+        connection = await identity.connect("alice", evidence_for(settings, "alice"))
         return cls(Wire(connection), identity.frame("alice", connection))
 
     def close(self) -> None:
         self.wire.connection.pgconn.finish()
 
 
-async def _attacked(identity: Identity, attacks: list[str], *, read_only: bool) -> None:
+async def _attacked(identity: Identity, settings: SqlSettings, attacks: list[str], *, read_only: bool) -> None:
     """Each three times in one session, which then serves the next one, as long as it is fit to.
 
     So what is left behind meets the next call, and what is kept parsed is used again.
     """
-    session = await _Open.one(identity)
+    session = await _Open.one(identity, settings)
     for attack in attacks:
         hostile = Statement(attack, 100, read_only=read_only, may_leave_traces=not read_only)
         for _ in range(3):
@@ -130,13 +131,13 @@ async def _attacked(identity: Identity, attacks: list[str], *, read_only: bool) 
                 assert "SECRET of bob" not in str(answer.page), attack
             if not session.wire.idle:
                 session.close()
-                session = await _Open.one(identity)
+                session = await _Open.one(identity, settings)
         try:
             await _is_still_alice(session)
         except (DownstreamUnavailable, IdentityMismatch):
             assert not session.wire.idle, attack  # broken, and known to be: it is thrown away
             session.close()
-            session = await _Open.one(identity)
+            session = await _Open.one(identity, settings)
         except AssertionError as error:
             raise AssertionError(f"after {attack}: {error}") from error
     session.close()

@@ -10,7 +10,7 @@ import pytest
 from sql_gateway import ADMIN, ALL, READ, WRITE, Gateway, gateway_to
 
 from actas.core.errors import ActasError, DelegationTimeout, InvalidParameters, LimitExceeded
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 from actas.delegation.sql.actions import Query
 from actas.delegation.sql.failures import DatabaseRefused, StatementFailed, StatementRefused
 from actas.delegation.sql.gate import Verdict

@@ -129,7 +129,7 @@ async def test_nobody_but_those_who_are_let_in_gets_in(through: Gateway, way: Wa
     way_admin.execute("CREATE ROLE outsider LOGIN PASSWORD 'known'")
     try:
         for user in ("outsider", "nobody_at_all"):
-            with pytest.raises((LoginRefused, CredentialRejected)) as refused:
+            with pytest.raises((PrincipalUnavailable, CredentialRejected)) as refused:
                 await through.query("SELECT 1", user)
             assert user not in refused.value.message
     finally:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoi
 
 from actas.core import Credential, CredentialUse, MemorySink, ModuleKind, Permissions, Secret, Session
 from actas.mcp import MCPOAuthServer
-from actas.mcp.config import ConfiguredModule
+from actas.mcp.config_modules import ConfiguredModule
 from actas.mcp.exchanges import Exchanges
 from actas.mcp.settings import AuthSettings, Settings
 from actas.oauth import Authenticator, ClientCredentials

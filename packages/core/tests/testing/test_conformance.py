@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 from actas.core import (
     Action,
     ConfigurationError,
+    Credential,
     DelegationCall,
     DelegationError,
     DelegationModule,
@@ -29,6 +32,7 @@ from actas.core import (
     LimitExceeded,
     PrincipalUnavailable,
     Receipt,
+    Secret,
     Session,
 )
 from actas.testing.attacks import HOSTILE_NAMES, MARKER
@@ -37,6 +41,7 @@ from actas.testing.declarations import could_carry_identity
 
 pytestmark = pytest.mark.anyio
 
+EXCHANGED = "exchanged-token-that-nobody-may-see-"
 USERS = {"alice": "Good morning", "bob": "Good evening"}
 PERMISSIONS = frozenset({"greet"})
 ALICE = Session(issuer="https://idp.example", subject="u-1", username="alice", provider="p", permissions=PERMISSIONS)
@@ -141,10 +146,36 @@ def kit_of(make: Any, **changes: Any) -> ModuleKit:  # Any: modules that break t
     )
 
 
+PLUGIN = """
+import sys
+from dataclasses import dataclass
+from actas.core.hookspecs import hookimpl
+from actas.core.protocols import CredentialUse, ModuleKind
+
+@dataclass
+class Others: ...
+
+suite = sys.modules.get({suite!r})  # not there where it is imported alone
+Settings = suite.Settings if suite else Others
+
+{hook}
+"""
+OFFERED = "@hookimpl\ndef actas_module_kinds(): return [ModuleKind({}, create=print)]"
+OFFERS = {
+    "light_plugin": OFFERED.format("'greet', Settings"),
+    "unmarked_plugin": "def actas_module_kinds(): return [ModuleKind('greet', Settings, create=print)]",
+    "other_plugin": OFFERED.format("'greet', Others"),
+    "misnamed_plugin": OFFERED.format("'Greet me', Settings"),
+    "needy_plugin": OFFERED.format("'greet', Settings, credential=CredentialUse.REQUIRED"),
+    "ticketed_plugin": OFFERED.format("'greet', Settings, tickets=CredentialUse.REQUIRED"),
+}
+
+
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The importable module of a plug-in that is light, and of some that are not."""
-    (tmp_path / "light_plugin.py").write_text("import actas.core.hookspecs\n")
+    for name, hook in OFFERS.items():
+        (tmp_path / f"{name}.py").write_text(PLUGIN.format(suite=__name__, hook=hook))
     (tmp_path / "heavy_plugin.py").write_text("import mailbox\n")
     (tmp_path / "greedy_plugin.py").write_text("import actas.testing.declarations\n")
     (tmp_path / "broken_plugin.py").write_text("import no_such_module\n")
@@ -152,10 +183,65 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "light_plugin"
 
 
+class Issued:
+    """What stands in for the token exchange."""
+
+    async def obtain(self, session: Session) -> Credential:
+        return Credential(token=Secret(f"{EXCHANGED}{session.subject}"), subject=session.subject, expires_at=2e9)
+
+    async def discard(self, session: Session, refused: Credential) -> None: ...
+
+    def plan(self, session: Session) -> Mapping[str, object]:
+        return {}
+
+
+class Place:
+    """A downstream that can be away, and has something that it lets only bob have."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    @contextmanager
+    def outage(self) -> Generator[None]:
+        self.away = True
+        yield
+        self.away = False
+
+
+class Visitor(Greeter):
+    """Asks the downstream each time, and believes it."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        if self.place.away:
+            raise DownstreamUnavailable
+        if given(call).word == "Psst" and who != "bob":
+            raise DelegationRefused
+        return await super().greet(who, call)
+
+    async def health_check(self) -> Health:
+        return Health(healthy=self.started and not self.place.away)
+
+
+def visiting(make: Any = Visitor, **changes: Any) -> dict[str, Any]:  # Any: modules of all sorts
+    place = Place()
+    kit = {"make": lambda: make(place), "outage": place.outage, "denied": ("greet", {"word": "Psst"})}
+    return {**kit, **changes}
+
+
 class TestAnHonestModule(ModuleConformance):
     @pytest.fixture
     def kit(self, plugin: str) -> ModuleKit:
-        return kit_of(Greeter, plugin=plugin, heavy_imports=["mailbox", "psycopg"], grace=5.0, patience=30.0)
+        return kit_of(
+            **visiting(),
+            plugin=plugin,
+            heavy_imports=["mailbox", "psycopg"],
+            grace=5.0,
+            patience=30.0,
+        )
 
 
 # What follows are modules that each break one rule.
@@ -596,6 +682,136 @@ class LeavesDescriptors(Greeter):
         self.left.append(os.open("/dev/null", os.O_RDONLY))
 
 
+class LeavesProcesses(Greeter):
+    left: list["subprocess.Popen[bytes]"] = []  # noqa: RUF012 -- one for all, so that the test can end them
+
+    async def initialize(self) -> None:
+        await super().initialize()
+        self.left.append(await asyncio.to_thread(subprocess.Popen, ["sleep", "5"]))
+
+
+class WaitsForCalls(Greeter):
+    running = 0
+
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        self.running += 1
+        try:
+            return await super().greet(who, call)
+        finally:
+            self.running -= 1
+
+    async def destroy(self) -> None:
+        while self.running:  # noqa: ASYNC110 -- a bad module
+            await asyncio.sleep(0.01)
+
+
+class KeepsWhatACallOpened(Greeter):
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        if given(call).pause:
+            LeavesDescriptors.left.append(os.open("/dev/null", os.O_RDONLY))
+        return await super().greet(who, call)
+
+
+class PrintsWhatWasExchanged(Greeter):
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        assert call.credential is not None
+        print(call.credential.token.reveal())
+        return result(who)
+
+
+class AlwaysWell(Visitor):
+    async def health_check(self) -> Health:
+        return Health(healthy=True)
+
+
+class GivesUpForGood(Visitor):
+    gone = False
+
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        self.gone = self.gone or self.place.away
+        if self.gone:
+            raise DownstreamUnavailable
+        return await super().greet(who, call)
+
+
+class NeverWellAgain(GivesUpForGood):
+    async def health_check(self) -> Health:
+        return Health(healthy=not self.gone and not self.place.away)
+
+
+class BreaksInAnOutage(Visitor):
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        if self.place.away:
+            raise ConnectionResetError(104, "10.0.0.7")
+        return await super().greet(who, call)
+
+
+class AsksAsTheService(Visitor):
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        return result(who, "what only bob may have")
+
+
+class FailsWhereItIsDenied(Visitor):
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        try:
+            return await super().greet(who, call)
+        except DelegationRefused:
+            raise DelegationError from None
+
+
+class LeavesWhatItBegan(Greeter):
+    async def initialize(self) -> None:
+        LeavesDescriptors.left.append(os.open("/dev/null", os.O_RDONLY))
+        raise DownstreamUnavailable
+
+
+class CallsItAMisconfiguration(Greeter):
+    async def initialize(self) -> None:
+        raise ConfigurationError("nobody answers")
+
+
+class StartsOnce(Visitor):
+    tried = False
+
+    async def initialize(self) -> None:
+        if self.tried or self.place.away:
+            self.tried = True
+            raise DownstreamUnavailable
+        await super().initialize()
+
+
+class HalfStarted(Visitor):
+    tried = False
+
+    async def initialize(self) -> None:
+        if self.place.away and not self.tried:
+            self.tried = True
+            raise DownstreamUnavailable
+        self.started = not self.tried
+
+
+class SharesItsConnection(Greeter):
+    open: list[str] = []  # noqa: RUF012 -- the point
+
+    async def initialize(self) -> None:
+        await super().initialize()
+        self.open.append("connection")
+
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        if not self.open:
+            raise DownstreamUnavailable
+        return result(who)
+
+    async def destroy(self) -> None:
+        self.open.clear()
+
+
+@dataclass(frozen=True)
+class Careless:
+    proxy_password: str | None = None
+    """Opens the proxy."""
+
+
 def dead(make: Any) -> dict[str, Any]:  # Any: modules of all sorts
     return {"make_dead": make}
 
@@ -618,6 +834,13 @@ PLANTS: list[Plant] = [
     ("no_parameter_could_carry", declaring(replace(GREET, parameters=Impersonating)), {}, "not onBehalfOf"),
     ("its_settings_are_a_dataclass", Greeter, {"settings": NoDataclass}, "no dataclass"),
     ("its_settings_are_a_dataclass", Greeter, {"settings": Silent}, "under Silent.word"),
+    ("a_setting_that_holds", Greeter, {"settings": Careless}, "Careless.proxy_password: whatever prints"),
+    ("the_plugin_offers", Greeter, {"plugin": "unmarked_plugin"}, "marked with @hookimpl"),
+    ("the_plugin_offers", Greeter, {"plugin": "other_plugin"}, "other settings than the kit's"),
+    ("the_plugin_offers", Greeter, {"plugin": "misnamed_plugin"}, "write kinds like"),
+    ("the_plugin_offers", Greeter, {"plugin": "needy_plugin"}, "needs a credential, and the kit has none"),
+    ("the_plugin_offers", Greeter, {"plugin": "light_plugin", "credentials": Issued()}, "never uses a credential"),
+    ("the_plugin_offers", Greeter, {"plugin": "ticketed_plugin"}, "needs a ticket, and the kit has none"),
     ("importing_the_plugin", Greeter, {"plugin": "heavy_plugin", "heavy_imports": ["mailbox"]}, "imports mailbox"),
     ("importing_the_plugin", Greeter, {"plugin": "greedy_plugin"}, "imports actas.testing"),
     ("importing_the_plugin", Greeter, {"plugin": "broken_plugin"}, "cannot be imported"),
@@ -669,6 +892,7 @@ PLANTS: list[Plant] = [
     ("the_token_is_in_no", Returns, {}, "token was printed"),
     ("the_token_is_in_no", Remembers, {}, "token was printed"),
     ("the_token_is_in_no", TellsTheCause, {}, "token was printed"),
+    ("the_token_is_in_no", PrintsWhatWasExchanged, {"credentials": Issued()}, "exchanged for the caller's was printed"),
     ("its_health_is_told", health(hang), {}, "did not end within"),
     ("its_health_is_told", health(block), {}, "did not end within"),
     ("its_health_is_told", health(Health(healthy=False, message="ill")), {}, "says that it does not: ill"),
@@ -680,14 +904,29 @@ PLANTS: list[Plant] = [
     ("a_dead_downstream", Greeter, dead(lambda: DeadWithOthersErrors(alive=False)), "none of ours"),
     ("a_dead_downstream", Greeter, dead(DeadFromTheStart), "none of ours"),
     ("a_dead_downstream", Greeter, dead(DeadAndWaiting), "did not end within"),
+    ("a_downstream_that_goes_away", None, visiting(AlwaysWell), "calls itself healthy"),
+    ("a_downstream_that_goes_away", None, visiting(GivesUpForGood), "does not answer"),
+    ("a_downstream_that_goes_away", None, visiting(NeverWellAgain), "does not notice"),
+    ("a_downstream_that_goes_away", None, visiting(BreaksInAnOutage), "none of ours"),
+    ("a_start_that_fails", Greeter, dead(LeavesWhatItBegan), "3 descriptors"),
+    ("a_start_that_fails", Greeter, dead(CallsItAMisconfiguration), "raised ConfigurationError"),
+    ("it_starts_when", None, visiting(StartsOnce), "does not notice"),
+    ("it_starts_when", None, visiting(HalfStarted), "does not notice"),
+    ("two_of_its_kind", SharesItsConnection, {}, "does not answer"),
     ("destroy_may_be_called_twice", DestroysOnce, {}, "all"),
     ("destroy_may_be_called_twice", DestroysOnlyWhatStarted, {}, "NoneType"),
     ("destroy_may_be_called_twice", HangsAtItsEnd, {}, "did not end within"),
     ("destroy_releases", LeavesTasks, {}, "the task "),
     ("destroy_releases", LeavesThreads, {}, "the thread left behind"),
     ("destroy_releases", LeavesDescriptors, {}, "3 descriptors"),
+    ("destroy_releases", LeavesProcesses, {}, "the process "),
+    ("it_can_be_destroyed_during", WaitsForCalls, {}, "destroy\\(\\) during a call did not end"),
+    ("it_can_be_destroyed_during", IgnoresItsEnd, {}, "cancelled after destroy\\(\\), did not end"),
+    ("it_can_be_destroyed_during", KeepsWhatACallOpened, {}, "1 descriptors"),
     ("a_call_through_the_pipeline", AlwaysBob, {}, "did not recognise"),
     ("a_call_through_the_pipeline", Greeter, {"alice": replace(ALICE, permissions=frozenset())}, "may not"),
+    ("what_the_downstream_denies", None, visiting(AsksAsTheService), "gave alice what only bob"),
+    ("what_the_downstream_denies", None, visiting(FailsWhereItIsDenied), "recorded as failed"),
     ("a_refusal_on_the_pipeline", BelievesNames, {}, "DID NOT RAISE"),
     ("a_refusal_on_the_pipeline", RefusesNamesWithOthersErrors, {}, "recorded as"),
 ]
@@ -713,7 +952,7 @@ async def test_the_rule_fails_the_module_that_breaks_it(
 ) -> None:
     _, rule = rule_called(start)
     at_hand = {
-        "kit": kit_of(make, **changes),
+        "kit": kit_of(**{"make": make, **changes}),
         "name": HOSTILE_NAMES["newline"],
         "moment": 0.01,
         "text": MARKER,
@@ -727,13 +966,31 @@ async def test_the_rule_fails_the_module_that_breaks_it(
             await outcome
     while LeavesDescriptors.left:
         os.close(LeavesDescriptors.left.pop())
+    while LeavesProcesses.left:
+        with LeavesProcesses.left.pop() as process:
+            process.kill()
 
 
 def test_every_rule_is_seen_to_fail_something() -> None:
     assert {rule_called(start)[0] for start, *_ in PLANTS} == set(RULES)
 
 
-@pytest.mark.parametrize("start", ["its_settings", "importing_the_plugin", "the_deadline", "a_dead_downstream"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "its_settings",
+        "a_setting_that_holds",
+        "the_plugin_offers",
+        "importing_the_plugin",
+        "the_deadline",
+        "it_can_be_destroyed_during",
+        "a_dead_downstream",
+        "a_downstream_that_goes_away",
+        "a_start_that_fails",
+        "it_starts_when",
+        "what_the_downstream_denies",
+    ],
+)
 async def test_a_rule_that_the_kit_has_nothing_for_is_skipped_by_name(start: str) -> None:
     _, rule = rule_called(start)
     kit = kit_of(Greeter, settings=None, slow=None, make_dead=None)

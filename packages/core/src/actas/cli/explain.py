@@ -87,6 +87,10 @@ def _tree(told: Json) -> Tree:
     exchanges = root.add(Text("token exchange" if told["token_exchange"] else "token exchange: none", style="bold"))
     for module, plan in told["token_exchange"].items():
         exchanges.add(Text(f"{module}: {_exchange(plan)}"))
+    if told["tickets"]:
+        tickets = root.add(Text("tickets", style="bold"))
+        for module, whose in told["tickets"].items():
+            tickets.add(Text(f"{module}: from {whose['from']}, {_identity(whose)}"))
     becomes = root.add(Text("becomes" if told["becomes"] else "becomes: there is no module", style="bold"))
     for module, identity in told["becomes"].items():
         becomes.add(Text(f"{module}: {_identity(identity)}"))

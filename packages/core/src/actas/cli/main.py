@@ -12,6 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
+from actas.cli.kinds import KindName
 from actas.core import ActasError, ConfigurationError
 
 app = typer.Typer(
@@ -243,6 +244,39 @@ def revoke(
         raise typer.BadParameter(str(error)) from error
     claim, value = given[0]
     write_down(config, Revocation(claim=claim, value=value, issuer=issuer or None, until=ends), as_json=as_json)
+
+
+@app.command()
+def plugins(
+    config: Annotated[
+        Path | None, typer.Argument(help="A configuration: those that it names are tried.", show_default=False)
+    ] = None,
+    load: Annotated[bool, typer.Option("--load", help="Try all that are installed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which plug-ins are installed, by whom, and how they are.
+
+    Without CONFIG and --load none of them is imported. Exits with 1 where one that CONFIG names cannot be used;
+    without CONFIG, where any cannot.
+    """
+    from actas.cli.plugins import show_plugins
+
+    raise typer.Exit(Exit.OK if show_plugins(config, load_all=load, as_json=as_json) else Exit.PROBLEM)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What it is called: lower-case words with hyphens.", show_default=False)],
+    kind: Annotated[KindName, typer.Option(help="What stands behind it.")] = KindName.CUSTOM,
+) -> None:
+    """Begin a plug-in: a whole distribution that works, with tests that attack it.
+
+    Writes the new folder NAME, or nothing. As it is, it installs, passes its tests, type-checks and lints clean; the
+    places to change are marked EDIT, and listed in its README.
+    """
+    from actas.cli.new import new_plugin
+
+    new_plugin(name, kind)
 
 
 def main() -> None:

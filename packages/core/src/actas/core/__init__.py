@@ -36,12 +36,12 @@ from actas.core.errors import (
     TooManyRequests,
     UnknownAction,
 )
+from actas.core.events import AuditEvent, Outcome
 from actas.core.hookspecs import hookimpl
 from actas.core.models import (
     UNASSIGNED,
     Action,
     Actor,
-    AuditEvent,
     Credential,
     Decision,
     DelegationCall,
@@ -50,7 +50,6 @@ from actas.core.models import (
     Health,
     JsonSchema,
     NoParameters,
-    Outcome,
     Question,
     Receipt,
     Session,
@@ -66,10 +65,12 @@ from actas.core.protocols import (
     DelegationModule,
     ModuleKind,
     SecretProvider,
+    TicketGranter,
 )
 from actas.core.registry import DelegationRegistry
 from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
 from actas.core.secret import Secret
+from actas.core.tickets import Ticket, Tickets
 
 __all__ = [
     "UNASSIGNED",
@@ -138,6 +139,9 @@ __all__ = [
     "Session",
     "SessionExpired",
     "SessionRejected",
+    "Ticket",
+    "TicketGranter",
+    "Tickets",
     "TooManyRequests",
     "UnknownAction",
     "hookimpl",

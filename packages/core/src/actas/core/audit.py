@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from actas.core.errors import AuditUnavailable, ConfigurationError
-from actas.core.models import AuditEvent, Outcome, Receipt
+from actas.core.events import AuditEvent, Outcome
+from actas.core.models import Receipt
 from actas.core.protocols import AuditSink
 
 logger = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ _NEVER_SUSPENDED = (NullSink, MemorySink, JsonLinesSink)
 
 @dataclass(slots=True)
 class Audit:
-    """A sink and what to do when it fails. The pipeline and the door write through this."""
+    """A ``sink``, and what to do when it fails: ``on_failure``. The pipeline and the door write through this."""
 
     sink: AuditSink
     on_failure: OnAuditFailure = OnAuditFailure.REFUSE

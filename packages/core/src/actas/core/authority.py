@@ -34,7 +34,7 @@ _GrantKey = tuple[int, str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class NamedAuthorizer:
-    """An authoriser, and what to call it in reasons."""
+    """An ``authorizer``, and the ``name`` to call it by in reasons."""
 
     name: str
     authorizer: Authorizer

@@ -41,7 +41,7 @@ import traceback
 from collections.abc import Iterable
 from typing import ClassVar
 
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 
 
 class ActasError(Exception):

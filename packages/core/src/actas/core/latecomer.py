@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from actas.core.errors import ConfigurationError, DownstreamUnavailable, places
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Session
-from actas.core.protocols import DelegationModule
+from actas.core.protocols import DelegationModule, TicketGranter
+from actas.core.tickets import Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -99,3 +100,23 @@ class Latecomer:
             self._coming.cancel()
             await asyncio.wait([self._coming])
         await self.module.destroy()
+
+
+class LateGranter(Latecomer):
+    """The same for a module that lends others their users' tickets."""
+
+    def __init__(self, name: str, module: DelegationModule) -> None:
+        super().__init__(name, module)
+        if not isinstance(module, TicketGranter):
+            raise ConfigurationError(f"delegation.modules.{name}: {type(module).__name__} is no TicketGranter")
+        self._granter: TicketGranter = module
+
+    async def ticket(self, session: Session, target: str, *, deadline: float) -> Ticket:
+        """The module's. Raises DownstreamUnavailable before it has started."""
+        if not self.started:
+            raise DownstreamUnavailable(detail="the module that lends tickets has not started yet")
+        return await self._granter.ticket(session, target, deadline=deadline)
+
+    async def discard(self, session: Session, target: str) -> None:
+        """The module's."""
+        await self._granter.discard(session, target)

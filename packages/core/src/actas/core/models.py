@@ -2,18 +2,18 @@
 
 In the order of a call: :class:`Session` (who), :class:`Action` (what),
 :class:`DelegationCall` (who does what, until when), :class:`DelegationResult` with its
-:class:`Receipt` (what came back, and whom the downstream saw), :class:`AuditEvent` (the minutes).
+:class:`Receipt` (what came back, and whom the downstream saw). The minutes are in :mod:`actas.core.events`.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol, Self
 
 from actas.core.secret import Secret
+from actas.core.tickets import Tickets
 
 UNASSIGNED = "unassigned"
 """The role of a session whose roles could not be read or mapped, or may not be used by who acts. It gives nothing."""
@@ -29,9 +29,13 @@ _EMPTY: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """One party of a token's ``act`` claim: somebody who acts for the subject (RFC 8693 section 4.1)."""
+    """One party of a token's ``act`` claim: somebody who acts for the subject (RFC 8693 section 4.1).
+
+    ``issuer`` is None where the claim names none: then it is the token's.
+    """
 
     subject: str
+    """Who acts, as the issuer calls it."""
     issuer: str | None = None
 
 
@@ -39,9 +43,10 @@ class Actor:
 class Session:
     """Who is calling, as a verified token says.
 
-    The identity is the pair of ``issuer`` and ``subject`` (OpenID Connect Core section 2): a
-    username alone is unique nowhere. ``legacy_username`` is the name that older systems know the
-    user by; it is None unless the operator mapped a claim to it.
+    The identity is the pair of ``issuer`` and ``subject`` (OpenID Connect Core section 2): a ``username`` alone is
+    unique nowhere. ``legacy_username`` is the name that older systems know the user by; it is None unless the operator
+    mapped a claim to it. ``role`` and ``custom_roles`` are this server's, ``permissions`` what they give, ``scopes``,
+    ``client_id`` and ``claims`` the token's. ``token`` is the caller's own, and is passed on to nobody.
     """
 
     issuer: str
@@ -65,8 +70,10 @@ class Session:
     rejected: bool = False
     """True where the token is good but its roles are not accepted: authenticated, admitted to nothing."""
     rejection_reason: str | None = None
+    """Why, for the operator."""
     token: Secret | None = field(default=None, repr=False, compare=False)
     session_id: str = field(default_factory=new_id, compare=False)
+    """The same while one verified token is remembered."""
 
 
 SCOPE_KEY = "actas.session"
@@ -87,7 +94,7 @@ class Prover(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A token for one downstream service: exchanged for the caller's own, and verified like any other."""
+    """A ``token`` for one downstream service: exchanged for the caller's own, and verified like any other."""
 
     token: Secret
     token_type: str = "Bearer"  # noqa: S105 -- a scheme, no password
@@ -108,7 +115,10 @@ class Credential:
 
 
 class Effect(StrEnum):
-    """What an action does downstream; becomes the tool's read-only and destructive hints."""
+    """What an action does downstream; becomes the tool's read-only and destructive hints.
+
+    ``READ`` changes nothing, ``WRITE`` adds, ``DESTRUCTIVE`` changes or deletes what was there.
+    """
 
     READ = "read"
     WRITE = "write"
@@ -135,6 +145,7 @@ class JsonSchema:
 class Action:
     """What a module can do, declared once: tools, JSON schemas, documentation and checks derive from it.
 
+    ``name`` is unique in its module, ``description`` what a model reads, ``effect`` a hint for its client.
     ``parameters`` is a plain dataclass; each field's docstring becomes the description that a
     model reads. No field may carry an identity: who acts is the session's to say. Where the parameters are
     not ours to declare, a :class:`JsonSchema` stands in the dataclass's place.
@@ -168,7 +179,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether something is allowed, and why. Made with :meth:`allow` and :meth:`refuse`."""
+    """Whether something is ``allowed``, and why. Made with :meth:`allow` and :meth:`refuse`."""
 
     allowed: bool
     reason: str
@@ -204,7 +215,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an authoriser is asked: may ``session`` see, or with ``parameters`` call, this tool?"""
+    """What an authoriser is asked: may ``session`` see, or with ``parameters`` call, the tool of this ``action``?"""
 
     session: Session
     tool: str
@@ -218,7 +229,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelegationCall:
-    """What a module gets: one action, for one session, with validated parameters, until ``deadline``."""
+    """What a module gets: one ``action``, for one ``session``, with validated parameters, until ``deadline``.
+
+    ``request_id`` is that of the audit's events.
+    """
 
     session: Session
     action: Action
@@ -230,6 +244,8 @@ class DelegationCall:
     request_id: str
     credential: Credential | None = None
     """The token for this module's downstream, where its configuration asks for one. The caller's own is never it."""
+    tickets: Tickets | None = None
+    """Where the user's own Kerberos tickets come from, where its configuration says ``tickets_from``."""
 
     def remaining(self, now: float) -> float:
         """Seconds left at ``now``, never below zero."""
@@ -244,7 +260,12 @@ class DelegationCall:
             deadline=self.deadline,
             request_id=self.request_id,
             credential=credential,
+            tickets=self.tickets,
         )
+
+    def presenting(self, tickets: Tickets) -> "DelegationCall":
+        """The same call with ``tickets``."""
+        return replace(self, tickets=tickets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +282,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelegationResult:
-    """What came back, and the proof of whom it was given to.
+    """What came back, and in ``receipt`` the proof of whom it was given to.
 
     ``data`` is JSON: str, int, float, bool, None, and lists and dicts of these.
     """
@@ -272,96 +293,7 @@ class DelegationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Whether a module's downstream answers. ``message`` is safe to show to any caller."""
+    """Whether a module's downstream answers: ``healthy``. ``message`` is safe to show to any caller."""
 
     healthy: bool
     message: str = ""
-
-
-class Outcome(StrEnum):
-    """How a call ended."""
-
-    SUCCESS = "success"
-    REFUSED = "refused"
-    """A rule said no, ours or the downstream's."""
-    FAILED = "failed"
-    """Something broke: time, network, a defect."""
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEvent:
-    """One line of the minutes. Carries no token, no parameter value and no result."""
-
-    source: str
-    """Who wrote it: ``auth``, ``limits``, ``tool``, ``delegation:<module>``, ``configuration`` where one was replaced,
-    or ``audit`` itself when it works again."""
-    outcome: Outcome
-    action: str
-    request_id: str = ""
-    provider: str | None = None
-    issuer: str | None = None
-    subject: str | None = None
-    username: str | None = None
-    role: str | None = None
-    client_id: str | None = None
-    application: bool | None = None
-    """True where no user is behind the token; not set otherwise."""
-    actors: tuple[str, ...] = ()
-    session_id: str | None = None
-    address: str | None = None
-    """Where the request came from: the caller's IP address, as far as it can be trusted. The door's events have it."""
-    tool: str | None = None
-    code: str | None = None
-    """The error's stable code; None on success."""
-    reason: str | None = None
-    """The error's private detail: why, for the operator."""
-    granted_by: str | None = None
-    """Why the call was allowed, once it was: permission, role, and what each authoriser said."""
-    receipt: Receipt | None = None
-    duration_ms: float | None = None
-    count: int | None = None
-    """Set where one event stands for so many alike, which were not recorded one by one."""
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    event_id: str = field(default_factory=new_id)
-
-    @classmethod
-    def of(
-        cls,
-        session: Session,
-        *,
-        source: str,
-        action: str,
-        outcome: Outcome,
-        request_id: str,
-        address: str | None = None,
-        tool: str | None = None,
-        code: str | None = None,
-        reason: str | None = None,
-        granted_by: str | None = None,
-        receipt: Receipt | None = None,
-        duration_ms: float | None = None,
-    ) -> Self:
-        """An event about ``session``: what of it belongs into the minutes is said here and nowhere else."""
-        return cls(
-            source=source,
-            outcome=outcome,
-            action=action,
-            request_id=request_id,
-            provider=session.provider,
-            issuer=session.issuer,
-            subject=session.subject,
-            username=session.username,
-            role=session.role,
-            client_id=session.client_id,
-            application=session.application or None,
-            actors=tuple(actor.subject for actor in session.actors),
-            session_id=session.session_id,
-            address=address,
-            tool=tool,
-            code=code,
-            reason=reason,
-            granted_by=granted_by,
-            receipt=receipt,
-            duration_ms=duration_ms,
-        )

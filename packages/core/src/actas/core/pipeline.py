@@ -22,7 +22,6 @@ from actas.core.authority import Authority
 from actas.core.errors import (
     ActasError,
     AuthorizerUnavailable,
-    CredentialRejected,
     DelegationTimeout,
     IdentityMismatch,
     InternalError,
@@ -30,27 +29,16 @@ from actas.core.errors import (
     PrincipalUnavailable,
     places,
 )
-from actas.core.models import (
-    Action,
-    AuditEvent,
-    Decision,
-    DelegationCall,
-    DelegationResult,
-    JsonSchema,
-    Outcome,
-    Question,
-    Receipt,
-    Session,
-)
-from actas.core.protocols import CredentialSource, Validator
+from actas.core.events import AuditEvent, Outcome
+from actas.core.lending import Step, equipped
+from actas.core.models import Action, Decision, DelegationCall, DelegationResult, JsonSchema, Question, Receipt, Session
+from actas.core.protocols import Validator
 from actas.core.registry import DelegationRegistry
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[DelegationCall], Awaitable[object]]
 """A tool of one's own: gets the call, returns JSON data, or the result of a delegation it made."""
-
-_Step = Callable[[DelegationCall], Awaitable[DelegationResult]]
 
 request_id: ContextVar[str] = ContextVar("actas_request_id")
 """The id of the request being served; every event and error of one request carries the same."""
@@ -78,8 +66,7 @@ class _Road:
     module: str | None
     tool: str | None
     principal: Callable[[Session], str]
-    step: _Step
-    credentials: CredentialSource | None = None
+    step: Step
 
 
 @dataclass(slots=True)
@@ -134,8 +121,8 @@ class Pipeline:
         except ActasError as error:
             await self.audit.record(_event(session, action, source, tool, error=error))
             raise
-        credentials = self.registry.credentials(module)
-        road = _Road(source, module, tool, target.principal, target.delegate, credentials)
+        step = equipped(target.delegate, self.registry.credentials(module), self.registry.granter(module))
+        road = _Road(source, module, tool, target.principal, step)
         return await self._carry_out(session, declared, parameters, road)
 
     async def call(
@@ -214,7 +201,7 @@ class Pipeline:
         limit = asyncio.timeout(call.remaining(time.monotonic()))
         try:
             async with limit:
-                result = await _carried_out(road, call)
+                result = await road.step(call)
         except Exception:
             if not limit.expired():
                 raise
@@ -258,23 +245,6 @@ class Pipeline:
             ms=(time.monotonic() - progress.started) * 1000,
         )
         await self.audit.record(event)
-
-
-async def _carried_out(road: _Road, call: DelegationCall) -> DelegationResult:
-    """The step, with a credential where the module's configuration asks for one, or not at all."""
-    source = road.credentials
-    if source is None:
-        return await road.step(call)
-    credential = await source.obtain(call.session)
-    try:
-        return await road.step(call.holding(credential))
-    except CredentialRejected:
-        # It may have been revoked since it was kept. What the downstream did not let in, it has not begun.
-        await source.discard(call.session, credential)
-        another = await source.obtain(call.session)
-        if another.token == credential.token:
-            raise
-    return await road.step(call.holding(another))
 
 
 def _bare(error: ActasError) -> ActasError:

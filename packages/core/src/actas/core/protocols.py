@@ -35,18 +35,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from actas.core.models import (
-    Action,
-    AuditEvent,
-    Credential,
-    Decision,
-    DelegationCall,
-    DelegationResult,
-    Health,
-    Question,
-    Session,
-)
+from actas.core.events import AuditEvent
+from actas.core.models import Action, Credential, Decision, DelegationCall, DelegationResult, Health, Question, Session
 from actas.core.secret import Secret
+from actas.core.tickets import Ticket
 
 
 @runtime_checkable
@@ -123,14 +115,35 @@ class CredentialSource(Protocol):
         ...
 
 
+@runtime_checkable
+class TicketGranter(Protocol):
+    """What a module is besides, if it lends others their users' Kerberos tickets."""
+
+    async def ticket(self, session: Session, target: str, *, deadline: float) -> Ticket:
+        """The ticket with which ``session``'s user is known to ``target``.
+
+        Args:
+            deadline: on :func:`time.monotonic`'s clock.
+
+        Raises:
+            ActasError: as :meth:`.Tickets.obtain` says.
+        """
+        ...
+
+    async def discard(self, session: Session, target: str) -> None:
+        """Forget the ticket: ``target`` did not take it."""
+        ...
+
+
 class CredentialUse(StrEnum):
-    """Whether a kind of module works with an exchanged token."""
+    """Whether a kind of module works with an exchanged token, or with tickets."""
 
     NEVER = "never"
     """Its identity comes another way: a configuration that exchanges one is refused."""
     OPTIONAL = "optional"
+    """The configuration says."""
     REQUIRED = "required"
-    """A configuration without ``token_exchange`` is refused."""
+    """A configuration without ``token_exchange``, or without ``tickets_from``, is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,13 @@ class ModuleKind:
     """``create(name, settings)``; imports the driver here, not when the plug-in is imported."""
     credential: CredentialUse = CredentialUse.NEVER
     """Whether ``token_exchange`` may or must be configured for it."""
+    bound_tokens: bool = True
+    """Whether it can present tokens that are bound to a key (``dpop_key``); where it cannot, a configuration that binds
+    them is refused."""
+    tickets: CredentialUse = CredentialUse.NEVER
+    """Whether ``tickets_from`` may or must be configured for it."""
+    grants_tickets: bool = False
+    """Whether its modules are :class:`TicketGranter`s, whom others name in ``tickets_from``."""
 
 
 @runtime_checkable
@@ -162,10 +182,12 @@ class AuditSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuditSinkKind:
-    """One kind of audit sink that a plug-in offers."""
+    """One kind of audit sink that a plug-in offers; ``create`` makes one with its settings."""
 
     name: str
+    """The entry point's name and the configuration's ``auth.audit.kind``."""
     settings: type
+    """A plain dataclass, read as a module's settings are."""
     create: Callable[[Any], AuditSink]  # Any: an instance of this kind's own ``settings``
 
 
@@ -196,7 +218,7 @@ class Authorizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizerKind:
-    """One kind of authoriser that a plug-in offers."""
+    """One kind of authoriser that a plug-in offers; ``create`` makes one with its settings."""
 
     name: str
     """The entry point's name and the configuration's ``kind``: ``cedar``."""

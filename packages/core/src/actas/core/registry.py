@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from actas.core.errors import ActasError, ConfigurationError, UnknownAction, places, under
 from actas.core.models import Action, Health
-from actas.core.protocols import CredentialSource, DelegationModule
+from actas.core.protocols import CredentialSource, DelegationModule, TicketGranter
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class DelegationRegistry:
         self._modules: dict[str, DelegationModule] = {}
         self._actions: dict[str, dict[str, Action]] = {}
         self._credentials: dict[str, CredentialSource] = {}
+        self._granters: dict[str, TicketGranter] = {}
 
     def register(
         self,
@@ -38,12 +39,14 @@ class DelegationRegistry:
         *,
         credentials: CredentialSource | None = None,
         providers: frozenset[str] | None = None,
+        granter: TicketGranter | None = None,
     ) -> None:
         """Add ``module`` as ``name``.
 
         Args:
             credentials: where each call's credential comes from; without it the module gets none.
             providers: the providers whose users may use it; everybody's where None.
+            granter: who lends it its users' tickets; without it the module gets none.
 
         Raises:
             ConfigurationError: the name is taken, or the module is not one.
@@ -62,6 +65,8 @@ class DelegationRegistry:
         self._actions[name] = actions
         if credentials is not None:
             self._credentials[name] = credentials
+        if granter is not None:
+            self._granters[name] = granter
 
     def get(self, name: str) -> DelegationModule:
         """The module called ``name``. Raises UnknownAction."""
@@ -80,6 +85,10 @@ class DelegationRegistry:
     def credentials(self, name: str) -> CredentialSource | None:
         """Where the credentials of the module ``name`` come from; None where it uses none."""
         return self._credentials.get(name)
+
+    def granter(self, name: str) -> TicketGranter | None:
+        """Who lends the module ``name`` its users' tickets; None where nobody does."""
+        return self._granters.get(name)
 
     def names(self) -> list[str]:
         """The modules' names, in the order of registration."""

@@ -70,7 +70,10 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True)
 class MappedRoles:
-    """What a token's roles come to. ``rejection`` is set exactly where ``role`` is unassigned."""
+    """What a token's roles come to. ``rejection`` is set exactly where ``role`` is unassigned.
+
+    ``custom_roles`` are the other roles of one's own that fit.
+    """
 
     role: str
     custom_roles: tuple[str, ...] = ()

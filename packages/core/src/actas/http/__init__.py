@@ -2,10 +2,18 @@
 
 from actas.http.addresses import AddressGuard
 from actas.http.client import HttpClient, HttpResponse, TlsIdentity
-from actas.http.errors import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
+from actas.http.errors import (
+    AddressRefused,
+    HttpError,
+    HttpTimeout,
+    InsecureUrl,
+    RequestRefused,
+    ResponseTooLarge,
+    UnexpectedResponse,
+)
 from actas.http.presenting import present, presented, subject
 from actas.http.retries import BUSY, pause_after
-from actas.http.services import client_to, network_problems, service_url
+from actas.http.services import base_of, client_to, network_problems, service_url
 from actas.http.settings import HttpSettings
 
 __all__ = [
@@ -18,9 +26,11 @@ __all__ = [
     "HttpSettings",
     "HttpTimeout",
     "InsecureUrl",
+    "RequestRefused",
     "ResponseTooLarge",
     "TlsIdentity",
     "UnexpectedResponse",
+    "base_of",
     "client_to",
     "network_problems",
     "pause_after",

@@ -32,7 +32,7 @@ class TlsIdentity:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer, read completely and within the limit."""
+    """An answer, read completely and within the limit: ``status``, ``headers`` and ``body``."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

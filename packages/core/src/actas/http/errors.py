@@ -1,6 +1,6 @@
 """What can go wrong on the way to another server. No message or detail has a URL, a header or a body in it."""
 
-from actas.core.errors import ActasError
+from actas.core.errors import ActasError, DelegationRefused
 
 
 class HttpError(ActasError):
@@ -31,7 +31,10 @@ class AddressRefused(HttpError):
 
 
 class ResponseTooLarge(HttpError):
-    """The answer is larger than the limit; reading it was stopped there."""
+    """The answer is larger than the limit; reading it was stopped there.
+
+    ``status`` is None where it had not come.
+    """
 
     code = "http_too_large"
 
@@ -41,10 +44,20 @@ class ResponseTooLarge(HttpError):
 
 
 class UnexpectedResponse(HttpError):
-    """The answer came, but has another status or content than needed."""
+    """The answer came, but has another status or content than needed.
+
+    ``status`` is the answer's.
+    """
 
     code = "http_unexpected_response"
 
     def __init__(self, *, status: int, detail: str) -> None:
         self.status = status
         super().__init__(detail=f"status {status}: {detail}")
+
+
+class RequestRefused(DelegationRefused):
+    """The request is none that may be sent: its path, its query, a header, a value. Nothing was sent."""
+
+    code = "http_request_refused"
+    default_message = "This request is not allowed here."

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from actas.http.addresses import LOOPBACK, AddressGuard
 from actas.http.client import HttpClient
+from actas.http.paths import Template
 from actas.http.settings import HttpSettings
 
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
@@ -30,6 +31,20 @@ def service_url(url: str) -> SplitResult:
     if parts.username is not None or "#" in url or not url.isascii() or not url.isprintable():
         raise ValueError("has no place for credentials, a fragment, or anything but plain ASCII")
     return parts
+
+
+def base_of(url: str) -> str:
+    """``url`` without a slash at its end. Raises ValueError where it is no base for requests."""
+    parts = service_url(url)
+    if "?" in url:
+        raise ValueError("has no place for a query")
+    path = parts.path.rstrip("/")
+    try:
+        if path and Template(path).names:
+            raise ValueError("it has no parameters")
+    except ValueError as error:
+        raise ValueError(f"its path is not one: {error}") from None
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def network_problems(networks: Iterable[str]) -> Iterator[str]:

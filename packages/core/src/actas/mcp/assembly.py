@@ -18,8 +18,9 @@ from actas.core import (
     NullSink,
 )
 from actas.core.errors import places, under
-from actas.mcp.config import JSONL, Configuration, ConfiguredModule, parse
+from actas.mcp.config import JSONL, Configuration, parse
 from actas.mcp.config_file import read_file
+from actas.mcp.config_modules import ConfiguredModule
 from actas.mcp.settings import DpopSettings, McpSettings, Settings, SharedSettings, is_loopback
 from actas.mcp.shared_windows import SharedWindows
 from actas.oauth.nonces import Nonces

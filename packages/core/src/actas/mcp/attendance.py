@@ -4,7 +4,8 @@ On the 2026-07-28 wire, closing the response takes a call back. On the older one
 network, and a notification does (:mod:`actas.mcp.running`). Either way the call is cancelled, and what it does
 downstream with it.
 
-A caller that sent a progress token hears how long the call has been running. An event stream is begun for that when
+A caller that sent a progress token hears how long the call has been running, and what it says itself of how far it has
+come (:mod:`actas.core.progress`). An event stream is begun for that when
 there is something to hear: what ends before is answered as plain JSON, and may still be refused with an HTTP status.
 """
 
@@ -13,6 +14,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from actas.core.progress import Progress
+from actas.core.progress import progress as current_progress
 from actas.mcp.running import RunningCalls
 from actas.oauth.asgi import Message, Receive, Send, respond
 
@@ -66,6 +69,7 @@ class Attendance:
         self._beat_timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._progress = Progress()
         self._answered = False
         self.begun = False
         """Whether an event stream has begun: nothing but events can be said any more."""
@@ -105,6 +109,7 @@ class Attendance:
         if token is None or not self._hears:
             return
         loop = asyncio.get_running_loop()
+        current_progress.set(self._progress)
         self._beat_timer = loop.call_later(FIRST_BEAT, self._begin_beat, token, loop.time())
 
     async def receive(self) -> Message:
@@ -158,7 +163,8 @@ class Attendance:
             if not self.begun:
                 self.begun = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": _EVENTS})
-            word = _event(json.dumps(progress(token, round(loop.time() - began, 1))).encode())
+            elapsed = round(loop.time() - began, 1)
+            word = _event(json.dumps(progress(token, elapsed, self._progress.message)).encode())
             await self._send({"type": "http.response.body", "body": word, "more_body": True})
         if self._limit is not None:
             self._beat_timer = loop.call_later(BEAT_SECONDS, self._begin_beat, token, began)
@@ -170,15 +176,15 @@ def hears_events(accept: bytes) -> bool:
     return bool(kinds & {b"text/event-stream", b"text/*", b"*/*"})
 
 
-def progress(token: str | int, elapsed: float) -> dict[str, object]:
+def progress(token: str | int, elapsed: float, said: str = "") -> dict[str, object]:
     """The notification that a call goes on. How much is left, nobody knows."""
-    params = {"progressToken": token, "progress": elapsed, "message": running_for(elapsed)}
+    params = {"progressToken": token, "progress": elapsed, "message": running_for(elapsed, said)}
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
 
 
-def running_for(elapsed: float) -> str:
-    """The same for people."""
-    return f"Running for {elapsed:g} s."
+def running_for(elapsed: float, said: str = "") -> str:
+    """The same for people, with what the call ``said`` itself."""
+    return f"Running for {elapsed:g} s. {said}".rstrip()
 
 
 def _event(message: bytes) -> bytes:

@@ -8,7 +8,7 @@ from actas.core import ConfigurationError
 from actas.core.errors import under
 from actas.http import HttpClient
 from actas.mcp import exchange_meters
-from actas.mcp.config import ConfiguredModule
+from actas.mcp.config_modules import ConfiguredModule
 from actas.mcp.settings import AuthSettings
 from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.exchanger import Exchanger

@@ -48,7 +48,8 @@ class ProtectedServer:
         configuration: a file's path, the content of one, or :class:`Settings`. Delegation modules in it are there
             for the server's own tools: ``current_pipeline(ctx).delegate(current_session(ctx), …)``.
         policy: who may use what.
-        json_response, stateless: as ``MCPServer.streamable_http_app`` has them.
+        json_response: as ``MCPServer.streamable_http_app`` has it.
+        stateless: likewise.
         event_store: to resume streams from, likewise; each user's are kept apart in it.
         audit_sink: where the minutes go, in place of what the configuration says.
 

@@ -44,6 +44,7 @@ async def explain(
             for name, tool in guard.tools.items()
         },
         "token_exchange": _exchanges(pipeline, session),
+        "tickets": _tickets(pipeline, session),
         "becomes": {name: principal(pipeline, name, session) for name in pipeline.registry.names()},
     }
 
@@ -60,6 +61,17 @@ def _exchanges(pipeline: Pipeline, session: Session) -> dict[str, object]:
     """What each module's downstream gets in place of the caller's token; modules that get none are left out."""
     sources = {name: pipeline.registry.credentials(name) for name in pipeline.registry.names()}
     return {name: dict(source.plan(session)) for name, source in sources.items() if source is not None}
+
+
+def _tickets(pipeline: Pipeline, session: Session) -> dict[str, object]:
+    """Whose tickets each module would present; modules that present none are left out."""
+    lenders = {name: pipeline.registry.granter(name) for name in pipeline.registry.names()}
+    names = {id(module): name for name, module in pipeline.registry.items()}
+    return {
+        name: {"from": names[id(lender)], **principal(pipeline, names[id(lender)], session)}
+        for name, lender in lenders.items()
+        if id(lender) in names
+    }
 
 
 def unknown(name: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from actas.core import ActasError, InternalError, InvalidParameters, UnknownAction
 from actas.core.errors import places
 from actas.core.pipeline import current_request
+from actas.core.progress import Progress, progress
 from actas.mcp.attendance import BEAT_SECONDS, FIRST_BEAT, running_for
 from actas.mcp.caller import Exchange, exchange_of
 from actas.mcp.encoding import encode
@@ -174,12 +175,15 @@ def _list(entries: str, listing: list[_Json]) -> _Json:
 async def _reported(context: _Context, call: Awaitable[_Result]) -> _Result:
     """What ``call`` comes to; meanwhile its caller hears that it goes on, where the connection is the SDK's alone."""
 
+    said = Progress()
+    progress.set(said)
+
     async def beat() -> None:
         began = time.monotonic()
         await asyncio.sleep(FIRST_BEAT)
         while True:
             elapsed = round(time.monotonic() - began, 1)
-            await context.session.report_progress(elapsed, message=running_for(elapsed))
+            await context.session.report_progress(elapsed, message=running_for(elapsed, said.message))
             await asyncio.sleep(BEAT_SECONDS)
 
     beating = asyncio.create_task(beat())

@@ -15,7 +15,7 @@ returns a text, which becomes the user's message, or a list of messages as MCP h
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt.
+    """One prompt; ``function`` gets the call and the pipeline, and returns its text or messages.
 
     Raises:
         ConfigurationError: completions name something that is no argument.

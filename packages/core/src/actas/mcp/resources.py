@@ -19,6 +19,8 @@ returns text, bytes, other JSON data or a :class:`DelegationResult`."""
 class Resource:
     """One resource, or, where its URI has ``{variables}``, a template of many.
 
+    ``function`` gets the call and the pipeline, and returns what is read.
+
     Raises:
         ConfigurationError: the URI is none, or its variables are not the fields of the action's parameters.
     """

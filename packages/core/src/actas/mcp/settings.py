@@ -228,7 +228,8 @@ class DelegationSettings:
     `prefix` the tools' prefix (likewise), `providers` the trusted identity providers whose users may use it (all where
     it is left out), `tools` which of its tools there are: names or patterns with `*`, after a `!` those that there are
     not (all where it is left out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the
-    downstream; all other keys are the plug-in's own settings."""
+    downstream, `tickets_from` the module that lends it its users' Kerberos tickets; all other keys are the plug-in's
+    own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ from actas.core import (
     DelegationModule,
     DelegationRegistry,
     Pipeline,
+    TicketGranter,
 )
-from actas.core.latecomer import Latecomer
+from actas.core.latecomer import Latecomer, LateGranter
 from actas.http import HttpClient
 from actas.mcp import assembly
 from actas.mcp.builtin import HEALTH_CHECK, USER_INFO
@@ -127,7 +128,9 @@ class Site:
         self._keeper: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         for module in made.modules:
-            created, exchanger = Latecomer(module.name, assembly.created(module)), self._exchanges.source(module)
+            late = LateGranter if module.kind.grants_tickets else Latecomer
+            created, exchanger = late(module.name, assembly.created(module)), self._exchanges.source(module)
+            lender = None if module.tickets_from is None else self._own.get(module.tickets_from)
             self.add_module(
                 module.name,
                 created,
@@ -135,6 +138,7 @@ class Site:
                 tools=module.tools,
                 credentials=exchanger,
                 providers=module.providers,
+                granter=cast("LateGranter | None", lender),
             )
             self._own.register(module.name, created)
 
@@ -147,10 +151,11 @@ class Site:
         tools: Sequence[str] | None = None,
         credentials: CredentialSource | None = None,
         providers: frozenset[str] | None = None,
+        granter: TicketGranter | None = None,
     ) -> None:
         """Add a module and its tools; whoever adds it starts and destroys it. Raises ConfigurationError."""
         made = module_tools(name, module, prefix=prefix, only=tools, providers=providers)
-        self.context.registry.register(name, module, credentials=credentials, providers=providers)
+        self.context.registry.register(name, module, credentials=credentials, providers=providers, granter=granter)
         self.guard.add(made)
 
     def inherit(self, predecessor: "Site") -> None:

@@ -35,7 +35,7 @@ _Run = Callable[[Pipeline, Session, Mapping[str, object]], Awaitable[DelegationR
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool: its public name, what it declares, and its way through the pipeline."""
+    """One tool: its public ``name``, what it declares, and its way through the pipeline, ``run``."""
 
     name: str
     action: Action

@@ -28,7 +28,8 @@ from actas.oauth.tokencache import TokenCache
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerReport:
-    """How it stands with one trusted issuer. For the operator: ``problem`` is not for callers."""
+    """How it stands with one trusted ``issuer``, by its configured ``name``. For the operator: ``problem`` is not for
+    callers."""
 
     name: str
     issuer: str

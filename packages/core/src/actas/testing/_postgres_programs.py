@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 PREFIX = "actas-postgres-"
@@ -51,10 +52,10 @@ def reachable(binaries: Path, folder: Path, account: pwd.struct_passwd | None) -
     return copy / "pginstall" / "bin"
 
 
-def run_as(account: pwd.struct_passwd | None, command: list[str]) -> None:
+def run_as(account: pwd.struct_passwd | None, command: list[str], more: Mapping[str, str] | None = None) -> None:
     # runuser, not subprocess's `user`: that needs a fork that is unsafe once threads run
     prefix = [] if account is None else ["runuser", "-u", account.pw_name, "--"]
-    checked([*prefix, *command], input="", env=environment())
+    checked([*prefix, *command], input="", env={**environment(), **(more or {})})
 
 
 def environment() -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What the conformance suite tries on a module, and how it watches what the module does."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast, get_args, get_origin
 
 from actas.core import InvalidParameters
@@ -27,6 +29,16 @@ HOSTILE_NAMES = {
     "half a character": "al\ud800ice",
 }
 """Names that no downstream can be asked for, by what is wrong with them."""
+
+LEAVING_PATHS = [
+    "..", ".", "...", "../admin", "..\\admin", "a/b", "/admin", "//host", "\\\\host", "a\\b",
+    "%2e%2e", "%2E%2E%2Fadmin", "%252e%252e", "..%2fadmin", "..%5cadmin", "%c0%ae%c0%ae", "%c0%af", "%uff0e%uff0e",
+    "%00", "a%00b", "a\x00b", "a\r\nHost: evil", "a\nb", "a\tb", "\x7f", "\x85", "a\u2028b",
+    "\uff0e\uff0e", "\u2024\u2024", "\u2025", "\u2026", "a\uff0fb", "a\uff3cb", "a\u2215b", "a\u2044b", "a\u2216b",
+    "a\ufe68b", "\uff05\uff12e", ".\u200b.", "\u2060", "..;", "..;x=1", ";x", "", " ", ". .", ".. ", "\u00a0",
+    "\ud800", "a" * 1025,
+]  # fmt: skip
+"""Values for one segment of a path that some server or other would take for more than that, or for none."""
 
 _IDENTITY_KEYS = ("user", "username", "role", "sub", "on_behalf_of", "impersonate", "Authorization", "X-Forwarded-User")
 
@@ -108,7 +120,9 @@ class Resources:
     tasks: frozenset[asyncio.Task[object]]
     threads: frozenset[threading.Thread]
     descriptors: int | None
-    """None where the system does not tell."""
+    """Open files and sockets; None where the system does not tell."""
+    processes: frozenset[int] = frozenset()
+    """Children, by their ids, where the system tells."""
 
     def beyond(self, before: "Resources") -> list[str]:
         """What is held now and was not ``before``, in words."""
@@ -116,6 +130,7 @@ class Resources:
         found += [f"the thread {thread.name}" for thread in self.threads - before.threads]
         if self.descriptors is not None and before.descriptors is not None and self.descriptors > before.descriptors:
             found.append(f"{self.descriptors - before.descriptors} descriptors")
+        found += [f"the process {number}" for number in sorted(self.processes - before.processes)]
         return found
 
 
@@ -124,4 +139,11 @@ def resources() -> Resources:
     threads = frozenset(thread for thread in threading.enumerate() if not thread.name.startswith(("asyncio_", "AnyIO")))
     listed = "/proc/self/fd"
     descriptors = len(os.listdir(listed)) if os.path.isdir(listed) else None
-    return Resources(frozenset(asyncio.all_tasks()), threads, descriptors)
+    return Resources(frozenset(asyncio.all_tasks()), threads, descriptors, frozenset(_children()))
+
+
+def _children() -> Iterator[int]:
+    """Those of each thread of ours; a thread that ended meanwhile has none."""
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            yield from map(int, listed.read_text().split())

@@ -24,10 +24,11 @@ from actas.core import (
 )
 from actas.core.audit import to_json
 from actas.mcp.schema import validate_parameters
-from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted, resources
+from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted
 from actas.testing.declaration_rules import DeclarationRules
 from actas.testing.identity_rules import IdentityRules
-from actas.testing.judging import ended, expect, only, own, safe, told
+from actas.testing.judging import ended, expect, only, own, safe
+from actas.testing.life_rules import LifeRules
 from actas.testing.module_kit import (
     NAME,
     TOKEN,
@@ -47,7 +48,7 @@ _MOMENTS = (0.0, 0.001, 0.01, 0.1)
 """Seconds after which a call is cancelled."""
 
 
-class ModuleConformance(DeclarationRules, IdentityRules):
+class ModuleConformance(DeclarationRules, IdentityRules, LifeRules):
     """Inherit, give a ``kit``; each test is one rule. Rules that the kit has nothing for are skipped by name."""
 
     pytestmark = pytest.mark.anyio
@@ -67,10 +68,10 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         async with running(kit) as module:
             quick = replace(declared(module, name), timeout=0.5)
             road, _ = road_to(module, timeout=0.5)
-            credential = (await a_call(kit, alice, quick, parameters)).credential
+            given = await a_call(kit, alice, quick, parameters)
 
             async def step(call: DelegationCall) -> DelegationResult:
-                return await module.delegate(replace(call, credential=credential))
+                return await module.delegate(replace(call, credential=given.credential, tickets=given.tickets))
 
             slowly = asyncio.ensure_future(road.call(alice, quick, parameters, step))
             await ended(slowly, 0.5 + kit.grace, f"{name} past its deadline")
@@ -130,6 +131,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         self, kit: ModuleKit, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         caplog.set_level(logging.DEBUG)
+        secrets = await kit.secrets()
         seen: list[str] = []
         async with running(kit) as module:
             for session in kit.users():
@@ -144,70 +146,15 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             seen += [repr(module), repr(getattr(module, "__dict__", None)), repr(await module.health_check())]
         seen += [repr(vars(record)) for record in caplog.records]
         seen += [caplog.text, *capfd.readouterr()]
-        expect(not any(TOKEN in each for each in seen), "the caller's token was printed, logged or returned")
-
-    # How it is
-
-    async def test_its_health_is_told_in_time_before_during_and_after(self, kit: ModuleKit) -> None:
-        module = kit.make()
-        told(await bounded(module.health_check(), kit.grace, "health_check() before initialize()"))
-        async with running(kit) as module:
-            health = await bounded(module.health_check(), kit.grace, "health_check()")
-            told(health)
-            expect(health.healthy, f"it works and says that it does not: {health.message}")
-        told(await bounded(module.health_check(), kit.grace, "health_check() after destroy()"))
-
-    async def test_a_dead_downstream_is_told_as_it_is(self, kit: ModuleKit) -> None:
-        if kit.make_dead is None:
-            pytest.skip("the kit has no dead downstream")
-        module = kit.make_dead()
-        try:
-            try:
-                await bounded(module.initialize(), kit.patience, "initialize() on a dead downstream")
-            except Exception as error:
-                safe(error, "initialize() on a dead downstream")
-            health = await bounded(module.health_check(), kit.grace, "health_check() of a dead downstream")
-            told(health)
-            expect(not health.healthy, "the downstream is dead and the module calls itself healthy")
-            for action in module.actions:
-                try:
-                    await ask(kit, module, kit.users()[0], action)
-                except Exception as error:
-                    safe(error, f"{action.name} on a dead downstream")
-                else:
-                    raise AssertionError(f"{action.name} gave a result though the downstream is dead")
-        finally:
-            await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
-
-    async def test_destroy_may_be_called_twice_and_without_initialize(self, kit: ModuleKit) -> None:
-        await bounded(kit.make().destroy(), kit.grace, "destroy() without initialize()")
-        async with running(kit) as module:
-            await ask(kit, module, kit.users()[0], module.actions[0])
-            await bounded(module.destroy(), kit.grace, "destroy()")
-
-    async def test_destroy_releases_tasks_threads_and_descriptors(self, kit: ModuleKit) -> None:
-        async def live() -> None:
-            async with running(kit) as module:
-                for session in kit.users():
-                    await ask(kit, module, session, module.actions[0])
-
-        await live()  # what is made once and kept, such as a loop's own threads, is there from now on
-        before = resources()
-        for _ in range(3):
-            await live()
-        left: list[str] = []
-        for _ in range(20):
-            left = resources().beyond(before)
-            if not left:
-                return
-            await asyncio.sleep(kit.grace / 20)
-        raise AssertionError(f"after destroy() there are still {', '.join(left)}")
+        told_of = [number for number, secret in enumerate(secrets) if any(secret in each for each in seen)]
+        expect(0 not in told_of, "the caller's token was printed, logged or returned")
+        expect(not told_of, "a token that was exchanged for the caller's was printed, logged or returned")
 
     # On the road
 
     async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience, kit.credentials)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
             for session in kit.users():
                 for action in module.actions:
                     sink.clear()
@@ -228,7 +175,7 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             kit.rename(alice, HOSTILE_NAMES["quote and semicolon"]),
         ]
         async with running(kit) as module:
-            road, sink = road_to(module, kit.patience, kit.credentials)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
             for action in module.actions:
                 for session in refused:
                     sink.clear()
@@ -237,3 +184,24 @@ class ModuleConformance(DeclarationRules, IdentityRules):
                     event = only(sink.entries(), action.name)
                     recorded = (event.outcome, event.code)
                     expect(recorded == (Outcome.REFUSED, caught.value.code), f"a refusal was recorded as {recorded}")
+
+    async def test_what_the_downstream_denies_is_refused_and_recorded_as_that(self, kit: ModuleKit) -> None:
+        if kit.denied is None:
+            pytest.skip("the kit has nothing that the downstream denies")
+        name, parameters = kit.denied
+        alice, bob = kit.users()
+        async with running(kit) as module:
+            declared(module, name)
+            road, sink = road_to(module, kit.patience, kit.credentials, kit.granter)
+            await road.delegate(bob, NAME, name, parameters)
+            sink.clear()
+            try:
+                await road.delegate(alice, NAME, name, parameters)
+            except ActasError as error:
+                safe(error, f"{name}, which the downstream denies,")
+            else:
+                raise AssertionError(f"{name} gave alice what only bob may have")
+            event = only(sink.entries(), name)
+            expect(
+                event.outcome is Outcome.REFUSED, f"{name} was denied by the downstream and recorded as {event.outcome}"
+            )

@@ -6,13 +6,15 @@ from dataclasses import is_dataclass, replace
 
 import pytest
 
-from actas.core import Action, DelegationModule, Effect, JsonSchema, NoParameters
+from actas.core import Action, CredentialUse, DelegationModule, Effect, JsonSchema, NoParameters
 from actas.mcp.schema import check_declaration
 from actas.testing.declarations import (
     could_carry_identity,
     dataclasses_in,
     field_types,
     imports_of,
+    kinds_of,
+    plain_secrets,
     undocumented_fields,
 )
 from actas.testing.judging import expect
@@ -81,6 +83,30 @@ class DeclarationRules:
         expect(is_dataclass(kit.settings), f"{kit.settings.__name__} is no dataclass")
         missing = undocumented_fields(kit.settings)
         expect(not missing, f"no docstring under {', '.join(missing)}: an operator reads it")
+
+    def test_a_setting_that_holds_a_secret_cannot_be_printed(self, kit: ModuleKit) -> None:
+        if kit.settings is None:
+            pytest.skip("the kit names no settings")
+        plain = plain_secrets(kit.settings)
+        expect(not plain, f"{', '.join(plain)}: whatever prints the settings prints it; make it an actas.core.Secret")
+
+    def test_the_plugin_offers_the_kind_that_was_tried(self, kit: ModuleKit) -> None:
+        if kit.plugin is None:
+            pytest.skip("the kit names no plug-in module")
+        kinds = kinds_of(kit.plugin)
+        expect(bool(kinds), f"{kit.plugin} offers no kind of module: is actas_module_kinds() marked with @hookimpl?")
+        fitting = [kind for kind in kinds if kit.settings in (None, kind.settings)]
+        expect(bool(fitting), f"{kit.plugin} offers kinds with other settings than the kit's")
+        for kind in fitting:
+            expect(_NAME.fullmatch(kind.name) is not None, f"{kind.name!r}: write kinds like 'table-store'")
+            for what, use, given in (
+                ("credential", kind.credential, kit.credentials is not None),
+                ("ticket", kind.tickets, kit.granter is not None),
+            ):
+                lie = use is CredentialUse.NEVER and given
+                expect(not lie, f"{kind.name} says that it never uses a {what}, and is tried with some")
+                lack = use is CredentialUse.REQUIRED and not given
+                expect(not lack, f"{kind.name} says that it needs a {what}, and the kit has none")
 
     def test_importing_the_plugin_imports_no_driver_and_nothing_of_the_server(self, kit: ModuleKit) -> None:
         if kit.plugin is None:

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import json
 import os
@@ -13,10 +14,15 @@ import typing
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from pluggy import PluginManager
+
+from actas.core import ModuleKind, Secret, hookspecs
+
 _IDENTITY = frozenset(
     "user username userid uid login principal role roles subject sub impersonate impersonation behalf token "
     "authorization password credential credentials identity actor session upn".split()
 )
+_SECRET = frozenset({"password", "passphrase", "secret", "apikey", "pin"})
 _IDENTITY_PAIRS = ("act as", "run as", "as user", "sign in")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _IMPORT = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
@@ -81,6 +87,37 @@ def field_types(cls: type) -> dict[str, object]:
     """The resolved type of each field of a dataclass."""
     names = {field.name for field in dataclasses.fields(cls)}
     return {name: hint for name, hint in typing.get_type_hints(cls).items() if name in names}
+
+
+def plain_secrets(cls: type) -> list[str]:
+    """The fields of a dataclass, and of those in it, that are called like a secret and are plain text.
+
+    One with a text as its default is none: nobody's secret is the same everywhere.
+    """
+    found: list[str] = []
+    for each in dataclasses_in(cls):
+        known = {field.name for field in dataclasses.fields(each) if isinstance(field.default, str) and field.default}
+        for name, hint in field_types(each).items():
+            if name in known:
+                continue
+            called = not _SECRET.isdisjoint(word.lower() for word in _WORD.findall(name))
+            kinds = {hint, *typing.get_args(hint)}
+            if called and str in kinds and Secret not in kinds:
+                found.append(f"{each.__name__}.{name}")
+    return found
+
+
+def kinds_of(module: str) -> list[ModuleKind]:
+    """The kinds of module that a plug-in's module registers, as the server would hear of them.
+
+    Raises:
+        Exception: whatever importing or asking it raises.
+    """
+    manager = PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(importlib.import_module(module))
+    manager.check_pending()
+    return [kind for offered in manager.hook.actas_module_kinds() for kind in offered]
 
 
 def imports_of(module: str, forbidden: Iterable[str]) -> list[str]:

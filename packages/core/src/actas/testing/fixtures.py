@@ -17,11 +17,16 @@ from contextlib import contextmanager
 import pytest
 
 from actas.testing.idp import IdentityProvider
+from actas.testing.kdc import KerberosRealm
+from actas.testing.kdc_databases import LdapDatabase
 from actas.testing.missing import ServerMissing
 from actas.testing.oidc_provider import OidcProvider
 from actas.testing.os_users import OsUsers
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres
 from actas.testing.redis import RedisServer
+from actas.testing.samba import SambaServer
+from actas.testing.slapd import Slapd, person, service
+from actas.testing.slapd_lines import AUTHZ_TO
 
 
 @contextmanager
@@ -72,6 +77,14 @@ def secured_redis_server() -> Generator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def slapd() -> Generator[Slapd]:
+    """An OpenLDAP directory with alice and bob, and ``cn=gateway``, which may act as them; for the whole session."""
+    people = "".join(person(uid, f"mobile: of-{uid}", f"homePhone: secret-{uid}") for uid in ("alice", "bob"))
+    with Slapd(people + service("gateway", authz_to=AUTHZ_TO)) as server:
+        yield server
+
+
 @pytest.fixture
 def identity_provider() -> Generator[IdentityProvider]:
     """A fresh identity provider; give it users through ``identity_provider.users``."""
@@ -89,3 +102,25 @@ def oidc_provider() -> Generator[OidcProvider]:
         yield provider
     finally:
         provider.stop()
+
+
+@pytest.fixture(scope="session")
+def kerberos_realm() -> Generator[KerberosRealm]:
+    """A KDC for the whole session, with both ways of delegation. This process belongs to its realm meanwhile."""
+    with KerberosRealm() as realm, realm.in_use():
+        yield realm
+
+
+@pytest.fixture(scope="session")
+def kerberos_realm_in_ldap() -> Generator[KerberosRealm]:
+    """A KDC with its principals in OpenLDAP, as MIT sites have it. ``with realm.in_use():`` is for each test to say."""
+    name = "LDAP.EXAMPLE.COM"
+    with Slapd(kerberos_schema=True) as slapd, KerberosRealm(name, database=LdapDatabase(slapd, name)) as realm:
+        yield realm
+
+
+@pytest.fixture(scope="session")
+def samba_server(kerberos_realm: KerberosRealm) -> Generator[SambaServer]:
+    """A file server that the realm's users reach as ``cifs/localhost``, for the whole session."""
+    with SambaServer(kerberos_realm) as server:
+        yield server

@@ -28,7 +28,8 @@ _NOT_FOUND = Answer(404, b'{"error":"not_found"}')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoUser:
-    """What the provider knows about a user; all of it goes into the user's tokens."""
+    """What the provider knows about a user: ``roles``, scopes, and ``claims`` besides; all of it goes into the user's
+    tokens."""
 
     roles: Sequence[str] = ()
     scopes: Sequence[str] = ()
@@ -54,6 +55,7 @@ class IdentityProvider:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.users = dict(users or {})
+        """By name; may be changed while it serves."""
         self.audience = audience
         self.requests: Counter[str] = Counter()
         """Requests so far, per path."""
@@ -75,6 +77,7 @@ class IdentityProvider:
         self._lock = Lock()
         self._default_algorithm = algorithms[0]
         self.keys: list[PublishedKey] = []
+        """What its JWK Set has."""
         for algorithm in algorithms:
             self.rotate(algorithm)
         self._server = Server((HOST, port), handler_for(self.answer))

@@ -19,7 +19,8 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class DemoClient:
-    """A client with a secret, with a key of which the provider would have the public half, or with a certificate."""
+    """The client ``id``, with a ``secret``, a ``key`` of which the provider would have the public half, or a
+    certificate."""
 
     id: str
     secret: str | None = field(default=None, repr=False)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,7 +19,9 @@ from actas.core import (
     Pipeline,
     Secret,
     Session,
+    TicketGranter,
 )
+from actas.core.lending import Lent
 from actas.core.models import new_id
 from actas.mcp.schema import validate_parameters
 
@@ -38,6 +40,19 @@ NAME = "under-test"
 def renamed(session: Session, name: str) -> Session:
     """``session`` with ``name`` wherever a module could take a name from, its claims excepted."""
     return replace(session, subject=name, username=name, legacy_username=name)
+
+
+def user(name: str, *permissions: str) -> Session:
+    """A session of somebody called ``name`` wherever a module could look, with ``permissions``."""
+    return Session(
+        issuer="https://idp.example",
+        subject=name,
+        username=name,
+        legacy_username=name,
+        provider="test",
+        role="user",
+        permissions=frozenset(permissions),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +79,14 @@ class ModuleKit:
     """An action, by name, and parameters with which it takes at least ten seconds."""
     make_dead: Callable[[], DelegationModule] | None = None
     """Makes the module on a downstream that does not answer."""
+    outage: Callable[[], AbstractContextManager[None]] | None = None
+    """While this lasts, the downstream of ``make`` does not answer; afterwards it is as before."""
+    denied: tuple[str, Mapping[str, object]] | None = None
+    """An action, by name, and parameters with which the downstream itself lets bob do something, and not alice."""
     credentials: CredentialSource | None = None
     """What stands in for the token exchange, for a module that needs a credential."""
+    granter: TicketGranter | None = None
+    """Who lends the users' tickets, for a module that presents some."""
     grace: float = 5.0
     """Seconds within which it must stop, release, or say how it is."""
     patience: float = 30.0
@@ -74,6 +95,13 @@ class ModuleKit:
     def users(self) -> tuple[Session, Session]:
         """alice and bob, each with a token."""
         return replace(self.alice, token=Secret(TOKEN)), replace(self.bob, token=Secret(TOKEN))
+
+    async def secrets(self) -> list[str]:
+        """What nobody may ever see: the callers' token, and those that were exchanged for it."""
+        if self.credentials is None:
+            return [TOKEN]
+        held = [await self.credentials.obtain(session) for session in self.users()]
+        return [TOKEN, *(credential.token.reveal() for credential in held)]
 
 
 @asynccontextmanager
@@ -120,13 +148,15 @@ def harmless(kit: ModuleKit, action: Action) -> object:
 async def a_call(kit: ModuleKit, session: Session, action: Action, parameters: object) -> DelegationCall:
     """A call that has the kit's patience, and a credential where the kit has a source of them."""
     credential = None if kit.credentials is None else await kit.credentials.obtain(session)
+    deadline = time.monotonic() + kit.patience
     return DelegationCall(
         session=session,
         action=action,
         parameters=parameters,
-        deadline=time.monotonic() + kit.patience,
+        deadline=deadline,
         request_id=new_id(),
         credential=credential,
+        tickets=None if kit.granter is None else Lent(kit.granter, session, deadline),
     )
 
 
@@ -140,9 +170,12 @@ async def ask(
 
 
 def road_to(
-    module: DelegationModule, timeout: float = 30.0, credentials: CredentialSource | None = None
+    module: DelegationModule,
+    timeout: float = 30.0,
+    credentials: CredentialSource | None = None,
+    granter: TicketGranter | None = None,
 ) -> tuple[Pipeline, MemorySink]:
     """A real pipeline with the module registered as :data:`NAME`, and what it records."""
     registry, sink = DelegationRegistry(), MemorySink()
-    registry.register(NAME, module, credentials=credentials)
+    registry.register(NAME, module, credentials=credentials, granter=granter)
     return Pipeline(registry, Audit(sink), validator=validate_parameters, timeout=timeout), sink

@@ -16,7 +16,7 @@ import importlib.util
 import os
 import pwd
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -81,6 +81,7 @@ class PostgresServer:
 
     def __init__(self, binaries: Path, *, hba: str, settings: str) -> None:
         sweep()
+        self._environment: dict[str, str] = {}
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         atexit.register(self.stop)
         (self.folder / OWNER).write_text(str(os.getpid()))
@@ -169,7 +170,7 @@ class PostgresServer:
             os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _run(self, program: str, *arguments: str) -> None:
-        run_as(self._account, [str(self._binaries / program), *arguments])
+        run_as(self._account, [str(self._binaries / program), *arguments], self._environment)
 
     def __enter__(self) -> Self:
         return self
@@ -202,13 +203,16 @@ class EmbeddedPostgres(PostgresServer):
 class DebianPostgres(PostgresServer):
     """The distribution's own PostgreSQL, the newest one installed: TLS on loopback, ``cert`` with an ident map.
 
+    It is reached at ``host`` and ``port``. ``authority`` has issued its certificate and that of ``gateway``, ``issuer``
+    issues those of users.
+
     Raises:
         ServerMissing: the package is not installed.
     """
 
     host = "localhost"
 
-    def __init__(self) -> None:
+    def __init__(self, *, hba: str = _TLS_LINES, environment: Mapping[str, str] | None = None) -> None:
         versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
         newest = max(versions, key=lambda path: float(path.parts[-3]), default=None)
         if newest is None:
@@ -217,7 +221,8 @@ class DebianPostgres(PostgresServer):
             "listen_addresses = '127.0.0.1'\nssl = on\nssl_min_protocol_version = 'TLSv1.2'\n"
             "ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.crt'\n"
         )
-        super().__init__(newest.parent, hba=_TLS_LINES, settings=tls)
+        super().__init__(newest.parent, hba=hba, settings=tls)
+        self._environment |= environment or {}
         clients = self.folder / "clients"
         clients.mkdir(mode=0o700)
         self.authority = CertificateAuthority(clients)

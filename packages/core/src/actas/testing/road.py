@@ -68,6 +68,7 @@ def configuration(
     *,
     permissions: Mapping[str, Sequence[str]],
     roles: Mapping[str, Sequence[str]],
+    claims: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:  # Any: tests change it
     """A server that trusts ``provider``, by the name ``test``.
 
@@ -75,8 +76,11 @@ def configuration(
         modules: tables by name; see :func:`exchange`.
         permissions: by role.
         roles: the provider's, by those of the server.
+        claims: which claim has what, such as ``{"legacy_username": "preferred_username"}``.
     """
     issuer = {"name": "test", "issuer": provider.issuer, "audience": MCP, "role_mappings": roles}
+    if claims is not None:
+        issuer["claim_mappings"] = claims
     return {
         "mcp": {"port": 0, "resource": MCP},
         "auth": {"trusted_idps": [issuer], "permissions": permissions},

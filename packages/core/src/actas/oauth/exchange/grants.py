@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actas.core.errors import DelegationError
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 from actas.core.secret import Secret
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 -- a name (RFC 8693 section 2.1)

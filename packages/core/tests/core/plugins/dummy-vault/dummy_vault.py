@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from actas.core.events import AuditEvent
 from actas.core.hookspecs import hookimpl
-from actas.core.models import AuditEvent
 from actas.core.protocols import AuditSinkKind, SecretProvider
 from actas.core.secret import Secret
 

@@ -20,11 +20,10 @@ from actas.delegation.rest.operations import (
     by_places,
     schema,
 )
-from actas.delegation.rest.paths import AllowList, Template
-from actas.delegation.rest.query import never_a_parameter
 from actas.delegation.rest.settings import Method, OperationSettings, RestSettings
-from actas.delegation.rest.upstream import base_of
-from actas.http import network_problems
+from actas.http import base_of, network_problems
+from actas.http.paths import AllowList, Template
+from actas.http.query import never_a_parameter
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _WITH_BODY = ("POST", "PUT", "PATCH")

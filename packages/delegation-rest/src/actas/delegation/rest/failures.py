@@ -9,15 +9,8 @@ from actas.core.errors import (
     DownstreamUnavailable,
     LimitExceeded,
 )
-from actas.core.models import Outcome
+from actas.core.events import Outcome
 from actas.http import AddressRefused, HttpError, HttpTimeout, InsecureUrl, ResponseTooLarge, UnexpectedResponse
-
-
-class RequestRefused(DelegationRefused):
-    """The request is none that may be sent: its path, its method, a header, a value. Nothing was sent."""
-
-    code = "rest_request_refused"
-    default_message = "This request is not allowed here."
 
 
 class ServiceRefused(DelegationRefused):

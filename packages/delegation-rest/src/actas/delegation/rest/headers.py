@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from actas.core.errors import PrincipalUnavailable
 from actas.core.models import Session
-from actas.delegation.rest.failures import RequestRefused
 from actas.delegation.rest.settings import RestSettings
+from actas.http import RequestRefused
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A header's name (RFC 9110 section 5.1)."""

@@ -13,10 +13,10 @@ from actas.delegation.rest.answers import is_json
 from actas.delegation.rest.document import Document, items, table, words
 from actas.delegation.rest.headers import HeaderRules
 from actas.delegation.rest.operations import EFFECTS, JSON, Operation, Place, by_places, schema
-from actas.delegation.rest.paths import Template
-from actas.delegation.rest.query import Style, never_a_parameter
 from actas.delegation.rest.schemas import Schemas
 from actas.delegation.rest.settings import ChangeSettings, OpenApiSettings, RestSettings
+from actas.http.paths import Template
+from actas.http.query import Style, never_a_parameter
 
 METHODS = ("get", "post", "put", "patch", "delete")
 RESERVED = frozenset({"delegate", "health", "request"})

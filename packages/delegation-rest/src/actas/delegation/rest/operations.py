@@ -6,10 +6,10 @@ from typing import Literal, cast
 
 from actas.core.errors import InvalidParameters
 from actas.core.models import Action, Effect, JsonSchema
-from actas.delegation.rest.failures import RequestRefused
-from actas.delegation.rest.paths import AllowList, Template
-from actas.delegation.rest.query import Pair, Style, as_json, encoded, joined, pairs, text
 from actas.delegation.rest.settings import Method, PageSettings
+from actas.http import RequestRefused
+from actas.http.paths import AllowList, Template
+from actas.http.query import Pair, Style, as_json, encoded, joined, pairs, text
 
 Scalar = str | int | float | bool | None
 

@@ -5,8 +5,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from actas.delegation.rest.answers import at
 from actas.delegation.rest.failures import UnexpectedAnswer
-from actas.delegation.rest.query import encoded, never_a_parameter
 from actas.delegation.rest.settings import PageSettings
+from actas.http.query import encoded, never_a_parameter
 
 _LINK = re.compile(
     r'<([^<>"]{1,4000})>\s{0,4}((?:;\s{0,4}[^\s;,="]{1,64}(?:=(?:"[^"]{0,500}"|[^\s;,"]{0,500}))?\s{0,4}){0,20})'

@@ -8,7 +8,6 @@ from actas.core.errors import DelegationTimeout
 from actas.core.models import Credential
 from actas.delegation.rest.failures import from_http, from_status
 from actas.delegation.rest.operations import Target
-from actas.delegation.rest.paths import Template
 from actas.delegation.rest.settings import RestSettings
 from actas.http import (
     BUSY,
@@ -19,10 +18,10 @@ from actas.http import (
     InsecureUrl,
     ResponseTooLarge,
     UnexpectedResponse,
+    base_of,
     client_to,
     pause_after,
     present,
-    service_url,
 )
 
 _FINAL = (InsecureUrl, AddressRefused, ResponseTooLarge, UnexpectedResponse)
@@ -132,20 +131,6 @@ class Upstream:
             raise DelegationTimeout(detail="the service did not answer in time") from None
         except RuntimeError:
             raise HttpError(detail="the client was closed") from None
-
-
-def base_of(url: str) -> str:
-    """``url`` without a slash at its end. Raises ValueError where it is no base for requests."""
-    parts = service_url(url)
-    if "?" in url:
-        raise ValueError("has no place for a query")
-    path = parts.path.rstrip("/")
-    try:
-        if path and Template(path).names:
-            raise ValueError("it has no parameters")
-    except ValueError as error:
-        raise ValueError(f"its path is not one: {error}") from None
-    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def _time_for(pause: float, deadline: float) -> bool:

@@ -10,14 +10,13 @@ import ctypes
 import secrets
 import threading
 from collections.abc import Generator
-from pathlib import Path
 
 from psycopg import pq
 
 from actas.core.errors import ConfigurationError
+from actas.delegation.sql.loaded_libpq import loaded_libpq
 
 _OLDEST_LIBPQ = 180000
-_MAPS = Path("/proc/self/maps")
 _OAUTH_BEARER_TOKEN = 1  # PQAUTHDATA_OAUTH_BEARER_TOKEN
 _HANDLED = 1
 
@@ -49,7 +48,7 @@ class BearerTokens:
     def __init__(self) -> None:
         if pq.version() < _OLDEST_LIBPQ:
             raise ConfigurationError("identity: oauth needs libpq 18 or later: install psycopg[binary]")
-        self._libpq = ctypes.CDLL(_loaded_libpq())
+        self._libpq = loaded_libpq()
         self._libpq.PQconninfo.restype = ctypes.POINTER(_Option)
         self._libpq.PQconninfo.argtypes = [ctypes.c_void_p]
         self._libpq.PQconninfoFree.argtypes = [ctypes.POINTER(_Option)]
@@ -100,15 +99,3 @@ def bearer_tokens() -> BearerTokens:
         if not _made:
             _made.append(BearerTokens())
         return _made[0]
-
-
-def _loaded_libpq() -> str:
-    """The path of the libpq that this process has loaded."""
-    try:
-        lines = _MAPS.read_text().splitlines()
-    except OSError:
-        raise ConfigurationError("identity: oauth is for Linux") from None
-    paths = {line.split(maxsplit=5)[5] for line in lines if "/libpq" in line and ".so" in line}
-    if len(paths) != 1:
-        raise ConfigurationError("identity: oauth needs to know its libpq, and this process has loaded several or none")
-    return paths.pop()

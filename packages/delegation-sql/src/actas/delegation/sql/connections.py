@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection, Error
 
 from actas.core.errors import DownstreamUnavailable
-from actas.core.models import Credential
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import PoolSettings
 from actas.delegation.sql.wire import Wire
@@ -24,8 +24,8 @@ _GOODBYE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-Connect = Callable[[str, Credential | None], Awaitable[AsyncConnection]]
-"""Logs in as a user, by a credential of that user's where that is the way."""
+Connect = Callable[[str, Evidence], Awaitable[AsyncConnection]]
+"""Logs in as a user, by what the call brings where that is the way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,8 +33,8 @@ class Link:
     """One connection and whose it is."""
 
     user: str
-    subject: str | None
-    """Whom the token was for that opened it, where one did: nobody else's calls go over it, whoever has the role."""
+    bearer: tuple[str, ...]
+    """Whom the evidence was for that opened it: nobody else's calls go over it, whoever has the role."""
     connection: AsyncConnection
     wire: Wire
     opened: float
@@ -63,10 +63,6 @@ class Link:
                     end.shutdown(socket.SHUT_WR)
                     while await asyncio.get_running_loop().sock_recv(end, 65536):
                         pass
-
-
-def _subject(credential: Credential | None) -> str | None:
-    return None if credential is None else credential.subject
 
 
 def _readable(fd: int) -> bool:
@@ -104,7 +100,7 @@ class ConnectionPool:
         return self._count[user]
 
     @contextlib.asynccontextmanager
-    async def lend(self, user: str, seconds: float, credential: Credential | None = None) -> AsyncGenerator[Link]:
+    async def lend(self, user: str, seconds: float, evidence: Evidence = NOTHING) -> AsyncGenerator[Link]:
         """A connection of ``user``'s own, waited for at most ``seconds``.
 
         It is kept afterwards only where its wire is idle, which no spoilt one is; else what it does is
@@ -114,7 +110,7 @@ class ConnectionPool:
             PoolExhausted: none came free in time.
             LoginRefused, CredentialRejected, DownstreamUnavailable: see ``connect``.
         """
-        link = await self._acquire(user, seconds, credential)
+        link = await self._acquire(user, seconds, evidence)
         try:
             yield link
         finally:
@@ -141,22 +137,21 @@ class ConnectionPool:
             for farewell in late:
                 farewell.cancel()
 
-    async def _acquire(self, user: str, seconds: float, credential: Credential | None) -> Link:
+    async def _acquire(self, user: str, seconds: float, evidence: Evidence) -> Link:
         until = time.monotonic() + min(seconds, self._settings.wait_seconds)
         first = True
         while not self._closed:
-            if link := self._kept(user, credential):
+            if link := self._kept(user, evidence.bearer):
                 return link
             if self._make_room(user):
-                return await self._open(user, credential)
+                return await self._open(user, evidence)
             await self._wait(user, until, first=first)
             first = False
         raise DownstreamUnavailable(detail="the pool is closed")
 
-    def _kept(self, user: str, credential: Credential | None) -> Link | None:
+    def _kept(self, user: str, bearer: tuple[str, ...]) -> Link | None:
         """The user's connection that was used last, if it still is good."""
-        subject = _subject(credential)
-        for link in reversed([link for link in self._idle if (link.user, link.subject) == (user, subject)]):
+        for link in reversed([link for link in self._idle if (link.user, link.bearer) == (user, bearer)]):
             if not link.stale(time.monotonic(), self._settings.lifetime_seconds):
                 del self._idle[link]
                 return link
@@ -169,20 +164,20 @@ class ConnectionPool:
             another = next((link for link in self._idle if link.user == user), None)
             if another is None:
                 return False
-            self._retire(another)  # the same role by another subject's token
+            self._retire(another)  # the same role by somebody else's evidence
         if self.open >= self._settings.total and self._idle:
             self._retire(next(iter(self._idle)))
         return self.open < self._settings.total
 
-    async def _open(self, user: str, credential: Credential | None) -> Link:
+    async def _open(self, user: str, evidence: Evidence) -> Link:
         self._count[user] += 1
         try:
-            connection = await self._connect(user, credential)
+            connection = await self._connect(user, evidence)
         except BaseException:
             self._forget(user)
             raise
         now = time.monotonic()
-        return Link(user, _subject(credential), connection, Wire(connection), now, now)
+        return Link(user, evidence.bearer, connection, Wire(connection), now, now)
 
     async def _wait(self, user: str, until: float, *, first: bool) -> None:
         own = sum(waiter.user == user for waiter in self._waiters)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import LiteralString
 
 from psycopg import AsyncConnection, Error
@@ -48,6 +48,10 @@ Proof = Mapping[str, str]
 """What libpq is told besides, to prove who asks."""
 
 
+LogIn = Callable[[Server, str], Awaitable[AsyncConnection]]
+"""Logs in to one server, with libpq's connection string. Raises psycopg.Error where it is refused."""
+
+
 def password_proof(password: str) -> Proof:
     """A password, which the server never gets to see (SCRAM)."""
     return {"password": password, "require_auth": "scram-sha-256"}
@@ -65,8 +69,11 @@ class Connector:
         self._servers = Choice(settings.servers, wanted)
         self._probes = {server: Probe(server, settings.tls) for server in settings.servers}
 
-    async def open(self, user: str, proof: Proof | None = None) -> AsyncConnection:
+    async def open(self, user: str, proof: Proof | None = None, log_in: LogIn | None = None) -> AsyncConnection:
         """Log in as ``user``. Without ``proof``, by what the operating system or the gateway's certificate proves.
+
+        Args:
+            log_in: how, where psycopg's own way will not do. What it raises besides ends the whole attempt.
 
         Raises:
             LoginRefused: all servers answer, and none lets the user in.
@@ -80,7 +87,8 @@ class Connector:
         try:
             for left, server in zip(range(len(servers), 0, -1), servers, strict=True):
                 try:
-                    connection = await self._open(server, user, proof or {}, (until - time.monotonic()) / left)
+                    left_seconds = (until - time.monotonic()) / left
+                    connection = await self._open(server, user, proof or {}, left_seconds, log_in or _log_in)
                 except LoginRefused as error:
                     refused = error
                 except DownstreamUnavailable as error:
@@ -101,27 +109,27 @@ class Connector:
         raise away or refused or DownstreamUnavailable(detail="none of the servers is a primary")
 
     async def _open(
-        self, server: Server, user: str, proof: Proof, seconds: float, *, again: bool = True
+        self, server: Server, user: str, proof: Proof, seconds: float, log_in: LogIn, *, again: bool = True
     ) -> AsyncConnection:
         """Log in to one server. A refusal counts the second time: the first time, it may just have been starting."""
         try:
-            return await self._attempt(server, user, proof, seconds)
+            return await self._attempt(server, user, proof, seconds, log_in)
         except Error as error:
             private = str(error)
         no_room = "too many" in private or "remaining connection slots" in private
         if no_room or not await self._probes[server].answers():
             raise DownstreamUnavailable(detail=private)
         if again:
-            return await self._open(server, user, proof, seconds, again=False)
+            return await self._open(server, user, proof, seconds, log_in, again=False)
         raise LoginRefused(detail=private)
 
-    async def _attempt(self, server: Server, user: str, proof: Proof, seconds: float) -> AsyncConnection:
+    async def _attempt(self, server: Server, user: str, proof: Proof, seconds: float, log_in: LogIn) -> AsyncConnection:
         timeout = {"connect_timeout": str(max(2, int(seconds)))}
         where = {"host": server.host, "port": str(server.port)}
         conninfo = make_conninfo(**{**self._parameters, **proof, **where, **timeout, "user": user})
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+                return await log_in(server, conninfo)
         except TimeoutError:
             raise DownstreamUnavailable(detail="connecting took too long") from None
 
@@ -174,6 +182,10 @@ class Connector:
         except BaseException:
             connection.pgconn.finish()
             raise
+
+
+async def _log_in(server: Server, conninfo: str) -> AsyncConnection:
+    return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 
 def _is_standby(connection: AsyncConnection) -> bool:

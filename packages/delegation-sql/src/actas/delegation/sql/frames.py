@@ -5,7 +5,8 @@ unnamed each time. ``SET LOCAL SESSION AUTHORIZATION "alice"`` succeeds only in 
 who is everybody anyway) and ends whatever role was set; ``SHOW`` then is the server's word for the receipt.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 NO_ROLE = "none"
 """What ``SHOW role`` says where no role was set: the current user is the session's."""
@@ -25,6 +26,8 @@ class Frame:
     """What ``SHOW role`` must say."""
     settings: tuple[bytes, ...] = ()
     """The session's settings, where they could not be given when it started."""
+    seen: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What else the server saw at the login, for the receipt."""
     session_is_shared: bool = False
     """Between transactions the session is a pooler's: nothing can be kept in it, and cleaning it is not ours."""
 

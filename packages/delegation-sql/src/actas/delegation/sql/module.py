@@ -26,6 +26,7 @@ from actas.delegation.sql.column_facts import ColumnFacts
 from actas.delegation.sql.connections import ConnectionPool
 from actas.delegation.sql.connector import Connector
 from actas.delegation.sql.cursors import MOST_ROWS, Cursors
+from actas.delegation.sql.evidence import evidence_of
 from actas.delegation.sql.gate import Gate, Verdict
 from actas.delegation.sql.identities import Identity, identity_of
 from actas.delegation.sql.levels import Level, Levels
@@ -33,7 +34,8 @@ from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
 from actas.delegation.sql.servers import Wanted
-from actas.delegation.sql.settings import SqlSettings, check
+from actas.delegation.sql.settings import SqlSettings
+from actas.delegation.sql.settings_check import check
 from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 
@@ -207,7 +209,7 @@ class SqlDelegation:
         identity, pool = self._way if may_write else self._readers_way
         try:
             # The pipeline has a timeout of its own; this one is for those who call the module without it.
-            async with asyncio.timeout(seconds), pool.lend(principal, seconds, call.credential) as link:
+            async with asyncio.timeout(seconds), pool.lend(principal, seconds, evidence_of(call)) as link:
                 left = min(self._limits.seconds, call.remaining(time.monotonic()))
                 most = _CATALOG_BYTES if statement.our_own else self._limits.bytes
                 bounds = Bounds(most, left, self._limits.seconds)
@@ -221,5 +223,5 @@ class SqlDelegation:
             raise DownstreamUnavailable(detail=f"the connection was lost: {type(error).__name__}") from None
 
     def _receipt(self, answer: Answer) -> Receipt:
-        details = {"session_user": answer.session_user, "current_user": answer.current_user}
+        details = {"session_user": answer.session_user, "current_user": answer.current_user, **answer.seen}
         return Receipt(identity=answer.current_user, method=self._identity.method, details=details)

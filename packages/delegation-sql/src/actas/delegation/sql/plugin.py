@@ -10,7 +10,8 @@ from actas.delegation.sql.settings import SqlSettings
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``sql``: PostgreSQL, logged in to as the user."""
-    return [ModuleKind(name="sql", settings=SqlSettings, create=create, credential=CredentialUse.OPTIONAL)]
+    optional = CredentialUse.OPTIONAL
+    return [ModuleKind(name="sql", settings=SqlSettings, create=create, credential=optional, tickets=optional)]
 
 
 def create(name: str, settings: SqlSettings) -> DelegationModule:

@@ -38,7 +38,7 @@ class Probe:
 
     async def _asked(self) -> bool:
         host, port, tls = self._server.host, self._server.port, self._tls
-        if tls is None:
+        if self._server.unix_socket:
             reader, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         else:
             reader, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)

@@ -14,7 +14,7 @@ function or is kept on the server, where code that runs as the user could put so
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -84,6 +84,8 @@ class Answer:
 
     session_user: str
     current_user: str
+    seen: Mapping[str, str]
+    """What it saw besides when the session began."""
     page: Page
 
 
@@ -157,7 +159,7 @@ class _Flight:
         page = self._collector.page(status, complete=complete)
         if complete:
             await self._end()
-        return Answer(session_user, current_user, page)
+        return Answer(session_user, current_user, self._frame.seen, page)
 
     def _settings(self) -> list[bytes]:
         """For this transaction alone."""

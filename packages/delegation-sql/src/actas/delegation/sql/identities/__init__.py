@@ -4,8 +4,8 @@ from typing import Protocol
 
 from psycopg import AsyncConnection
 
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.frames import Frame
 from actas.delegation.sql.settings import SqlSettings
 
@@ -24,11 +24,12 @@ class Identity(Protocol):
         """
         ...
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
-        """A connection for ``user``, by ``credential`` where that is the way.
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
+        """A connection for ``user``, by what ``evidence`` has where that is the way.
 
         Raises:
-            CredentialRejected: the server does not take the credential.
+            CredentialRejected: the server does not take the credential, or the ticket.
+            IdentityMismatch: it saw somebody else.
             LoginRefused: the server answers, and does not let the user in; or others may create in its search path.
             DownstreamUnavailable: it does not answer, or has no room.
         """
@@ -46,6 +47,7 @@ class Identity(Protocol):
 def identity_of(settings: SqlSettings, connector: Connector) -> Identity:
     """The way that the settings name."""
     from actas.delegation.sql.identities.ephemeral_role import EphemeralRole
+    from actas.delegation.sql.identities.kerberos import Kerberos
     from actas.delegation.sql.identities.login import Login
     from actas.delegation.sql.identities.oauth import OAuth
     from actas.delegation.sql.identities.pooled_login import PooledLogin
@@ -65,3 +67,5 @@ def identity_of(settings: SqlSettings, connector: Connector) -> Identity:
             return EphemeralRole(settings, connector)
         case "oauth":
             return OAuth(settings, connector)
+        case "kerberos":
+            return Kerberos(settings, connector)

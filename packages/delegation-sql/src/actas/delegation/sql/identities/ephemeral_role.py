@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from psycopg import AsyncConnection, Error, sql
 
 from actas.core.errors import ConfigurationError, DownstreamUnavailable
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector, password_proof
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.failures import LoginRefused
 from actas.delegation.sql.frames import Frame, taken_role
 from actas.delegation.sql.identities.service import Service
@@ -70,7 +70,7 @@ class EphemeralRole:
             await self.close()
             raise ConfigurationError(f"service.role: may make no roles: ALTER ROLE {self._service.role} CREATEROLE")
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
         """Make a role that may become ``user``, and log in as it."""
         name, password = f"{_PREFIX}_" + secrets.token_hex(12), secrets.token_urlsafe(32)
         async with self._turn:

@@ -2,8 +2,8 @@
 
 from psycopg import AsyncConnection
 
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.frames import Frame, own_login
 from actas.delegation.sql.settings import SqlSettings
 
@@ -18,7 +18,7 @@ class Login:
     async def check(self) -> None:
         """There is no account of the gateway's own to look with."""
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
         """Log in as ``user``. No password is sent, ever."""
         return await self._connector.unplanted(await self._connector.open(user), user)
 

@@ -8,9 +8,9 @@ whose token it does not have.
 from psycopg import AsyncConnection
 
 from actas.core.errors import ConfigurationError, CredentialRejected, PrincipalUnavailable
-from actas.core.models import Credential
 from actas.delegation.sql.bearer_tokens import bearer_tokens
 from actas.delegation.sql.connector import Connector
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.failures import LoginRefused
 from actas.delegation.sql.frames import Frame, own_login
 from actas.delegation.sql.settings import SqlSettings
@@ -33,12 +33,13 @@ class OAuth:
     async def check(self) -> None:
         """There is no account of the gateway's own to look with."""
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
-        """Log in as ``user`` with ``credential``.
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
+        """Log in as ``user`` with the credential.
 
         Raises:
             CredentialRejected: the server answers, and does not take the token for ``user``.
         """
+        credential = evidence.credential
         if credential is None:
             raise PrincipalUnavailable(detail="identity = oauth needs token_exchange, which this module does not have")
         if credential.token_type.casefold() != "bearer":

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from psycopg import AsyncConnection
 
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector, local_settings
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.frames import Frame, own_login
 from actas.delegation.sql.settings import SqlSettings
 
@@ -26,7 +26,7 @@ class PooledLogin:
     async def check(self) -> None:
         """There is no account of the gateway's own to look with."""
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
         """Have a connection to the pooler under ``user``'s name."""
         return await self._connector.unplanted(await self._connector.open(user), user)
 

@@ -7,8 +7,8 @@ on, and each belongs to one user all the same.
 from psycopg import AsyncConnection
 
 from actas.core.errors import ConfigurationError, DownstreamUnavailable
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.failures import LoginRefused
 from actas.delegation.sql.frames import Frame, taken_role
 from actas.delegation.sql.identities.belts import BELTS, EVERYBODY, LOOK_NOWHERE_ELSE
@@ -42,7 +42,7 @@ class SetRole:
         if missing:
             raise ConfigurationError([f"identity = set_role is not safe here; {line}" for line in missing])
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
         """Log in as the service role, where all belts are on for ``user``."""
         connection = await self._service.open()
         if missing := await self._missing(connection, user):

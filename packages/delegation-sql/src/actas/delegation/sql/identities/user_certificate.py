@@ -20,8 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from psycopg import AsyncConnection
 
 from actas.core.errors import ConfigurationError, PrincipalUnavailable
-from actas.core.models import Credential
 from actas.delegation.sql.connector import Connector, Proof
+from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.frames import Frame, own_login
 from actas.delegation.sql.settings import IssuerSettings, SqlSettings
 
@@ -45,7 +45,7 @@ class UserCertificate:
     async def check(self) -> None:
         """There is no account of the gateway's own to look with."""
 
-    async def connect(self, user: str, credential: Credential | None = None) -> AsyncConnection:
+    async def connect(self, user: str, evidence: Evidence = NOTHING) -> AsyncConnection:
         """Make a certificate, log in as ``user`` with it, and remove it."""
         key, certificate = await asyncio.to_thread(self._authority.issue, user)
         with _files(key, certificate) as proof:

@@ -1,0 +1,1 @@
+"""Secrets for actas from whatever a command prints."""

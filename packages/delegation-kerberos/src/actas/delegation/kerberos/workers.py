@@ -1,0 +1,70 @@
+"""Blocking calls in threads of the module's own, a bounded number of them; nobody waits for one longer than asked."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Workers:
+    """At most ``threads`` blocking calls at the same time, each in a thread that ends with it.
+
+    One that hangs keeps its place until it ends, for threads cannot be stopped; others have the rest of them, and
+    whoever finds none free waits no longer than he wants to. No such thread keeps the process from ending.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._name = name
+        self._free = asyncio.Semaphore(threads)
+        self._closed = False
+
+    async def run(self, work: Callable[[], T], deadline: float) -> T:
+        """What ``work`` gives or raises.
+
+        Args:
+            deadline: on :func:`time.monotonic`'s clock.
+
+        Raises:
+            TimeoutError: it did not end by then, or did not begin. It may still go on: its result must need no care.
+        """
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await self._free.acquire()
+            try:
+                if self._closed:
+                    raise TimeoutError
+                ended = self._begun(work)
+            except BaseException:
+                self._free.release()
+                raise
+            return await asyncio.shield(ended)
+
+    def close(self) -> None:
+        """Begin nothing any more. What runs ends by itself; nobody waits for it."""
+        self._closed = True
+
+    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[T] = loop.create_future()
+
+        def tell(say: Callable[[], None]) -> None:
+            self._free.release()
+            if not ended.cancelled():
+                say()
+
+        def carry_out() -> None:
+            try:
+                say = partial(ended.set_result, work())
+            except Exception as error:
+                say = partial(ended.set_exception, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(tell, say)
+
+        # Whoever waited has it; where nobody does any more, asyncio shall not complain.
+        ended.add_done_callback(lambda future: None if future.cancelled() else future.exception())
+        threading.Thread(target=carry_out, name=self._name, daemon=True).start()
+        return ended
