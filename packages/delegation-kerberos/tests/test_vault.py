@@ -23,7 +23,7 @@ from kerberos_stage import (
     user,
 )
 
-from actas.core import ActasError
+from actas.core import ActasError, DownstreamUnavailable
 from actas.core.models import Session
 from actas.delegation.kerberos.failures import TicketRejected
 from actas.delegation.kerberos.settings import LimitSettings
@@ -99,6 +99,19 @@ async def test_nothing_is_left_when_the_module_is_destroyed(realm: KerberosRealm
     with pytest.raises(ActasError):
         await gateway.module.ticket(ALICE, WEB, deadline=FOREVER)
     await gateway.module.destroy()
+
+
+async def test_who_waits_for_a_ticket_when_the_module_is_destroyed_is_told(own_realm: KerberosRealm) -> None:
+    async with opened(settings_for(own_realm)) as gateway:
+        await gateway.module.initialize()
+        own_realm.freeze()
+        waiting = asyncio.ensure_future(gateway.reach())
+        await asyncio.sleep(0.1)
+        await gateway.module.destroy()
+        with pytest.raises(DownstreamUnavailable):
+            await waiting
+        assert gateway.refused() == "downstream_unavailable"
+        own_realm.thaw()
 
 
 async def test_no_more_are_kept_than_may_be_and_the_least_used_goes_first(realm: KerberosRealm) -> None:
