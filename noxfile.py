@@ -23,9 +23,11 @@ CORE = ROOT / "packages" / "core"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 PLUGINS = [name for name in PACKAGES if name != "core"]
 """``delegation-sql``, ``policy-cedar``: imported as ``actas.delegation.sql``, an extra by the last part."""
-EXTRAS = ",".join(["demo", "mssql", *(name.partition("-")[2] for name in PLUGINS)])
+EXTRAS = ",".join(["demo", "mssql", "smb", *(name.partition("-")[2] for name in PLUGINS)])
 EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
+EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/src"))
+"""Those that are distributions, as users publish them."""
 GROUPS = [option for name in PACKAGES for option in ("--group", f"{ROOT / 'packages' / name / 'pyproject.toml'}:test")]
 
 DECIDING = (
@@ -80,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Both checkers, strict, over every package at once."""
     session.install(*root_group("types"), *EVERYTHING)
-    session.run("mypy", *SOURCES)
+    session.run("mypy", *SOURCES, *EXAMPLES, env={"MYPYPATH": os.pathsep.join(EXAMPLES)})
     session.run("python", str(TOOLS / "run_pyright.py"))
 
 

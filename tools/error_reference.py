@@ -93,7 +93,7 @@ OPERATOR = {
     "graphql_service_busy": "The service's own limits.",
     "graphql_bad_answer": "The audit's `reason` says what was odd: a `url` that redirects, a page instead of JSON.",
     "graphql_answer_too_large": "`limits.response_bytes`, `limits.list_size`.",
-    "http_request_refused": "`allow`, `caller_headers`; the audit's `reason` says which rule it was.",
+    "http_request_refused": "What may be requested: `allow`, `caller_headers`; the audit's `reason` says which rule.",
     "rest_forbidden": "The service's own rules say no to this user; its log has the request id as `X-Request-Id`.",
     "rest_not_found": "Nothing, unless the service hides what the user should see: its own rules.",
     "rest_invalid_request": "Where it comes often: does the service still fit its OpenAPI document?",

@@ -14,6 +14,8 @@ PAGES = sorted(
 WALKED = {
     "docs/tutorial/first-server.md",
     "docs/tutorial/rest-as-the-user.md",
+    "docs/tutorial/ten-minutes.md",
+    "docs/tutorial/your-first-plugin.md",
     "docs/how-to/write-a-plugin.md",
     "docs/how-to/decide-with-a-policy.md",
     "docs/how-to/why-was-alice-refused.md",

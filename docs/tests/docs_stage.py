@@ -83,18 +83,20 @@ database = "{self.stage.database.database}"
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], folder: Path, port: int, env: dict[str, str]) -> Generator[None]:
-    """Run a command that serves until SIGTERM; inside, it serves. It must end by itself, and well."""
+def serving(
+    command: Sequence[str], folder: Path, port: int, env: dict[str, str], *, end: signal.Signals = signal.SIGTERM
+) -> Generator[None]:
+    """Run a command that serves until the signal ``end``; inside, it serves. It must end by itself, and well."""
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
         try:
             _wait_for(port, process, log)
             yield
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(end)
             status = process.wait(STARTS_WITHIN)
             # uvicorn.run() ends in good order, and then by the signal that it was sent.
-            assert status in (0, -signal.SIGTERM), f"{' '.join(command)} ended with {status}:\n{log.read_text()}"
+            assert status in (0, -end), f"{' '.join(command)} ended with {status}:\n{log.read_text()}"
         finally:
             process.kill()
             process.wait()

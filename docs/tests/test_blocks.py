@@ -24,7 +24,7 @@ CONFIGURATIONS = [block for block in all_blocks("toml") if not block.walked and 
 SCRIPTS = [block for block in all_blocks("python") if not block.walked]
 CONSOLES = all_blocks("console")
 
-OTHERS = frozenset("cat cd curl export git jq psql pytest sort sudo source tail uniq".split())
+OTHERS = frozenset("cat cd curl export git grep jq ldapwhoami patch psql pytest sort sudo source tail uniq".split())
 """Programs that are not ours: nothing is known of their arguments."""
 
 BASE = {

@@ -34,10 +34,15 @@ ELSEWHERE = {"python", "toml", "console"}
 
 HELD = {
     "docs/how-to/choose-a-postgresql-identity.md:ini": "packages/delegation-sql/tests/test_servers.py",
+    "docs/how-to/postgresql-kerberos.md:ini": "docs/tests/test_tickets.py",
     "docs/how-to/several-tenants.md:sql": "docs/tests/test_several_databases.py",
     "docs/how-to/connect-postgresql-over-tls.md:conf": "docs/tests/test_pages.py",
+    "docs/how-to/smb-shares.md:conf": "packages/delegation-kerberos/tests/test_smb_page.py",
     "docs/reference/sql-results.md:json": "docs/tests/test_sql_results.py",
     "docs/reference/audit.md:json": "docs/tests/test_pages.py",
+    "docs/how-to/ldap-openldap.md:conf": "packages/delegation-ldap/tests/test_documentation.py",
+    "docs/how-to/ldap-openldap.md:ldif": "packages/delegation-ldap/tests/test_documentation.py",
+    "packages/delegation-ldap/README.md:ldif": "packages/delegation-ldap/tests/test_documentation.py",
     "docs/how-to/kerberos.md:kadmin": "packages/delegation-kerberos/tests/test_docs.py",
     "docs/how-to/kerberos.md:ldif": "packages/delegation-kerberos/tests/test_docs.py",
     "docs/how-to/kerberos.md:conf": "packages/delegation-kerberos/tests/test_docs.py",
@@ -46,6 +51,7 @@ HELD = {
 UNTRIED = {
     "docs/how-to/kerberos-active-directory.md:powershell": "there is no Active Directory on a machine like this",
     "docs/how-to/sql-server.md:sql": "there is no SQL Server on a machine like this; the wire is proven by a peer",
+    "docs/how-to/ldap-active-directory.md:powershell": "there is no Active Directory on a machine like this",
     "docs/how-to/audit.md:conf": "logrotate's; that a renamed file is noticed is tested in core's test_audit.py",
     "docs/how-to/providers/auth0.md:js": "runs at Auth0; looked at by node below, as all of its language",
 }

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import config_reference
+import decision_index
 import error_reference
 import pytest
 import typer.main
@@ -46,8 +47,12 @@ class Told:
 
 @pytest.mark.parametrize(
     ("page", "render"),
-    [("configuration.md", config_reference.render), ("errors.md", error_reference.render)],
-    ids=["configuration", "errors"],
+    [
+        ("configuration.md", config_reference.render),
+        ("errors.md", error_reference.render),
+        ("../decisions/README.md", decision_index.render),
+    ],
+    ids=["configuration", "errors", "decisions"],
 )
 def test_the_generated_page_is_current(page: str, render) -> None:
     assert read(page) == render().rstrip("\n") + "\n", "run the tool in tools/ that its first lines name"
@@ -65,6 +70,21 @@ def test_a_page_that_is_not_current_is_noticed(
     page.write_text("another") if change == "edited" else page.unlink()
     assert config_reference.main(page, lambda: "as it should be\n") == 1
     assert "out of date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("second", "works"),
+    [("# 2. Thus", True), ("# 3. Thus", False), ("# Thus", False), ("# 2.", False)],
+)
+def test_a_decision_is_listed_by_its_number_and_title(second: str, works: bool, tmp_path: Path) -> None:
+    (tmp_path / "0001-so.md").write_text("# 1. So\n\nBecause.\n")
+    (tmp_path / "0002-thus.md").write_text(f"{second}\n\nBecause.\n")
+    if works:
+        listed = decision_index.render(tmp_path)
+        assert listed.endswith("| [1](0001-so.md) | So |\n| [2](0002-thus.md) | Thus |\n")
+        (tmp_path / "0002-other.md").write_text("# 2. Other\n")
+    with pytest.raises(ValueError, match=r"0002-\w+\.md"):
+        decision_index.render(tmp_path)
 
 
 def test_a_setting_without_a_docstring_cannot_be_documented() -> None:

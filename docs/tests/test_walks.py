@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import string
 import subprocess
 import tomllib
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
+import newcomer
 import pytest
 from docs_blocks import WALKED, Block, blocks
 from docs_stage import ENDS_WITHIN, free_port, serving
@@ -25,12 +27,14 @@ from actas.testing.postgres import EmbeddedPostgres
 
 TUTORIAL = "docs/tutorial/first-server.md"
 REST = "docs/tutorial/rest-as-the-user.md"
+TEN = "docs/tutorial/ten-minutes.md"
+FIRST_PLUGIN = "docs/tutorial/your-first-plugin.md"
 PLUGIN = "docs/how-to/write-a-plugin.md"
 POLICY = "docs/how-to/decide-with-a-policy.md"
 REFUSED = "docs/how-to/why-was-alice-refused.md"
 
-NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install")
-"""Commands that install: the tests run in an environment where that was done."""
+NOT_HERE = re.compile(r"python3 -m venv|\. \.venv/|pip install|python -m (build|twine) ?")
+"""Commands that install, as the tests run in an environment where that was done, and those that publish."""
 
 
 class Walk:
@@ -43,8 +47,12 @@ class Walk:
         self.servers = ExitStack()
         self.own_servers: dict[str, int] = {}
         """Commands, besides `actas run`, that serve, and their ports."""
+        self.serving: dict[int, ExitStack] = {}
+        """What serves, by its port; what is started on one that is taken was stopped there before, with Ctrl-C."""
         self.printed: dict[str, str] = {}
-        """What each command printed."""
+        """What each program printed when it ran last."""
+        self.told: list[str] = []
+        """What each command printed, in their order."""
 
     def read(self, block: Block) -> None:
         """Do what one block says."""
@@ -72,11 +80,9 @@ class Walk:
         if exported:
             self.env[exported[1]] = exported[2]
         elif command.startswith("actas run "):
-            port = tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"]
-            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+            self.serve(command, tomllib.loads((self.folder / "actas.toml").read_text())["mcp"]["port"])
         elif command in self.own_servers:
-            port = self.own_servers[command]
-            self.servers.enter_context(serving(shlex.split(command), self.folder, port, self.env))
+            self.serve(command, self.own_servers[command])
         elif command.startswith("curl ") and shutil.which("curl", path=self.env["PATH"]) is None:
             self.printed["curl"] = without_curl(command, self.folder, self.env)
         else:
@@ -85,6 +91,14 @@ class Walk:
             )
             assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             self.printed[command.split()[0]] = done.stdout
+            self.told.append(done.stdout)
+
+    def serve(self, command: str, port: int) -> None:
+        if port in self.serving:
+            self.serving.pop(port).close()
+        self.serving[port] = self.servers.enter_context(ExitStack())
+        running = serving(shlex.split(command), self.folder, port, self.env, end=signal.SIGINT)
+        self.serving[port].enter_context(running)
 
 
 def without_curl(command: str, folder: Path, env: dict[str, str]) -> str:
@@ -98,6 +112,18 @@ def without_curl(command: str, folder: Path, env: dict[str, str]) -> str:
     headers = dict(header.split(": ", 1) for header in given.H)
     body = (folder / given.d.removeprefix("@")).read_bytes()
     return httpx2.post(given.url, headers=headers, content=body, trust_env=False).raise_for_status().text
+
+
+class Author(Walk):
+    """She begins a plug-in, and installs what stands in the folder that she goes to."""
+
+    def run(self, command: str) -> None:
+        if command.startswith("cd "):
+            self.folder /= command.removeprefix("cd ")
+        elif command == "pip install -e .":
+            _installed(self.folder)
+        else:
+            super().run(command)
 
 
 class Database(Walk):
@@ -181,6 +207,28 @@ def _audited(path: Path) -> None:
     assert {event["code"] for event in calls if event["outcome"] == "refused"} == {"sql_statement_refused"}
 
 
+def test_ten_minutes_lead_to_a_tool_of_ones_own(tmp_path: Path, environment: dict[str, str]) -> None:
+    port, provider = free_port(), free_port()
+    instead = {
+        "127.0.0.1:8080": f"127.0.0.1:{port}",
+        "port = 8080": f"port = {port}",
+        "127.0.0.1:9000": f"127.0.0.1:{provider}",
+        "port=9000": f"port={provider}",
+    }
+    walk = Walk(tmp_path, environment, instead)
+    walk.own_servers = {"python stage.py": provider, "python server.py": port}
+    with walk.servers:
+        for block in blocks(TEN):
+            walk.read(block)
+    demo, checked, whoami, alice, bob, others, own, audit = walk.told
+    assert "PostgreSQL saw" in demo and "actas" in checked and re.search(r"principal: alice", whoami)
+    assert "laptop" in alice and "desk" not in alice
+    assert "desk" in bob and "laptop" not in bob
+    assert "'rows': []" in others
+    assert "my-orders" in own and "laptop" in own and "desk" not in own
+    assert '"as":"alice"' in audit
+
+
 def test_the_tutorial_about_rest_leads_to_tools_with_which_everybody_is_themselves_to_the_service(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -226,17 +274,42 @@ def test_the_tutorial_about_rest_leads_to_tools_with_which_everybody_is_themselv
     }
 
 
+def test_the_tutorial_about_plug_ins_leads_to_a_tool_of_ones_own_that_passes_all_rules(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    port, provider = free_port(), free_port()
+    ports = {"127.0.0.1:8080": f"127.0.0.1:{port}", "port = 8080": f"port = {port}"}
+    ports |= {"127.0.0.1:9000": f"127.0.0.1:{provider}", "port=9000": f"port={provider}"}
+    source = tmp_path / "team-notes"
+    walk = Author(tmp_path, {**environment, "PYTHONPATH": f"{source}/src{os.pathsep}{source}"}, ports)
+    walk.own_servers["python provider.py"] = provider
+    printed: list[str] = []
+    with walk.servers:
+        for block in blocks(FIRST_PLUGIN):
+            walk.read(block)
+            printed += [walk.printed.pop("pytest")] if "pytest" in walk.printed else []
+        told = walk.printed["python"]
+    assert not newcomer.complain(told), told
+    assert len(printed) == 2 and all(re.search(r"4\d passed", each) for each in printed), printed
+    events = [json.loads(line) for line in walk.printed["grep"].splitlines()]
+    receipts = [event.get("receipt") and event["receipt"]["identity"] for event in events]
+    assert receipts == ["alice", "alice", None, "bob", "bob", "bob"]
+
+
 def test_the_plug_in_that_is_written_on_the_page_is_found_and_passes_the_conformance_suite(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     walk = Walk(tmp_path, {**environment, "PYTHONPATH": str(tmp_path)}, {})
+    told = ""
     for block in blocks(PLUGIN):
         walk.read(block)
+        told += walk.printed.pop("actas", "")
         if block.title == "pyproject.toml":
             _installed(tmp_path)
     assert re.search(r"\d\d passed", walk.printed["pytest"]), walk.printed["pytest"]
     assert "failed" not in walk.printed["pytest"]
-    assert "module greet: greet" in walk.printed["actas"]
+    assert "module greet: greet" in told
+    assert re.search(r"greet-for-actas 0\.1\.0 +loads: module, named by delegation\.modules\.greet", told)
 
 
 def test_the_policy_on_the_page_passes_its_tests_and_so_does_the_authoriser(
@@ -279,7 +352,7 @@ def _installed(folder: Path) -> None:
 
 
 def test_every_page_that_is_walked_is_walked_here() -> None:
-    assert {TUTORIAL, REST, PLUGIN, POLICY, REFUSED} == WALKED
+    assert {TUTORIAL, REST, TEN, FIRST_PLUGIN, PLUGIN, POLICY, REFUSED} == WALKED
 
 
 def test_a_step_that_fails_is_noticed(tmp_path: Path) -> None:

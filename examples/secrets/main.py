@@ -51,7 +51,7 @@ async def main() -> None:
         try:
             MCPOAuthServer("actas.toml")
         except ConfigurationError as error:
-            print(f"a vault that fails stops the start: {error.problems[0]}")
+            print(f"a vault that fails stops the start: {error}")
 
 
 asyncio.run(main())

@@ -85,7 +85,7 @@ minutes: assistant for alice by my-orders: alice (login:peer)
 }
 """Lines that must be printed, in this order; others may stand between them."""
 REFUSED = {
-    "multi-rest": "rest_request_refused",
+    "multi-rest": "http_request_refused",
     "secrets": "the provider 'vault' failed to look up secret 'vault.partners'",
     "fastapi-app": 'bob: POST /orders 403 Bearer error="insufficient_scope"',
 }

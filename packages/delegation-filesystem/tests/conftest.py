@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from actas.testing.fixtures import os_users
 from actas.testing.idp import DemoUser, IdentityProvider
+from actas.testing.os_users import OsUsers
 from actas.testing.road import MCP
 
 sys.path.insert(0, str(Path(__file__).parent))
 from files_gateway import WAYS, Ground, Way
+from os_ground import Homes, two_homes
+
+__all__ = ["os_users"]
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +40,10 @@ def way(request: pytest.FixtureRequest) -> Way:
     """Both ways through folders; where this kernel has no openat2, the test of it fails."""
     made: Way = request.param
     return made
+
+
+@pytest.fixture
+def homes(os_users: OsUsers) -> Iterator[Homes]:
+    """Two real users of the operating system, and their homes."""
+    with two_homes(os_users) as made:
+        yield made

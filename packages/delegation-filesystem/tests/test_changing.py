@@ -185,8 +185,12 @@ async def test_a_quota_counts_bytes_entries_and_depth(ground: Ground, way: Way) 
         assert await files.code("write", path="f", content="") == "filesystem_quota"
         (ground.alice / "leads-out").unlink()
         (ground.alice / "x").unlink()
-        (ground.alice / "d" / "d" / "d" / "d").mkdir(parents=True)
-        assert await files.code("write", path="f", content="") == "filesystem_quota", "too deep to be counted"
+    deep = replace(change, quota_entries=1000)
+    (ground.alice / "d" / "d" / "d").mkdir(parents=True)
+    async with gateway(ground, way, change=deep, limits=LimitSettings(depth=3)) as files:
+        await files.call("write", path="f", content="")
+        (ground.alice / "d" / "d" / "d" / "d").mkdir()
+        assert await files.code("write", path="g", content="") == "filesystem_quota", "too deep to be counted"
     assert left_behind(ground) == []
 
 
@@ -302,3 +306,37 @@ async def test_what_is_durable_was_given_to_the_disk_before_it_was_told(
         await files.call("make-directory", path="d")
         await files.call("delete", path="d")
         assert synced[2:] == [str(each) for each in (ground.alice, ground.alice / "papers", ground.alice, ground.alice)]
+
+
+async def test_a_quota_that_cannot_be_counted_refuses(
+    ground: Ground, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that may not be read might hold anything. As root, the kernel is asked to say so by a hidden parent."""
+    from actas.delegation.filesystem import usage
+    from actas.delegation.filesystem.roots import Root
+
+    real = Root.opened
+
+    def opened(self: Root, parts: tuple[bytes, ...]) -> object:
+        if parts == (b"papers",):
+            raise PermissionError(13, "denied")
+        return real(self, parts)
+
+    monkeypatch.setattr(Root, "opened", opened)
+    change = ChangeSettings(permission="files:write", durable=False, quota_bytes=10_000)
+    async with gateway(ground, way, change=change) as files:
+        assert await files.code("write", path="x", content="") == "filesystem_access_denied"
+    assert usage.Quota and not (ground.alice / "x").exists()
+
+
+async def test_a_change_waits_for_another_and_no_longer_than_its_time(ground: Ground, way: Way) -> None:
+    import fcntl
+
+    change = ChangeSettings(permission="files:write", durable=False, quota_bytes=10_000)
+    held = os.open(ground.alice, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    async with gateway(ground, way, change=change) as files:
+        files.pipeline.registry._actions["files"]["write"] = replace(files.module.actions[4], timeout=0.3)
+        assert await files.code("write", path="x", content="") == "timeout"
+        os.close(held)
+        await files.call("write", path="x", content="")

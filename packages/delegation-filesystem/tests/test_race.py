@@ -22,9 +22,9 @@ from actas.delegation.filesystem.actions import (
     SearchFiles,
     WriteFile,
 )
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.operations import Rules, carry_out
-from actas.delegation.filesystem.roots import Place
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
 from actas.testing.fixtures import needed_in_ci
 from actas.testing.missing import ServerMissing
@@ -88,13 +88,13 @@ def swapping(swapper: Path, stage: Ground) -> Generator[Callable[[], bool]]:
     assert swaps > 1000, "there was hardly a race"
 
 
-def attempts(place: Place, way: Way) -> Iterator[tuple[str, object]]:
+def attempts(base: Base, way: Way) -> Iterator[tuple[str, object]]:
     """Everything once: the action, and what came of it."""
     rules = Rules(LimitSettings(), ChangeSettings(permission="x", durable=False), hard_links=False)
     for action, each in ((action, each) for action, every in ASKED.items() for each in every):
         operation = rules.operation(action, each)
         try:
-            yield action, carry_out(operation, place, rules, way, Budget(time.monotonic() + 20)).data
+            yield action, carry_out(operation, base, (b"alice",), rules, way, Budget(time.monotonic() + 20)).data
         except ActasError as error:
             yield action, f"{error.code} {error.message} {error.detail}"
 
@@ -102,12 +102,12 @@ def attempts(place: Place, way: Way) -> Iterator[tuple[str, object]]:
 def test_a_million_swaps_get_nothing_out_and_nothing_is_written_outside(
     swapper: Path, stage: Ground, way: Way, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(str(stage.base), (b"alice",))
+    base = Base(str(stage.base))
     carried_out: dict[str, int] = dict.fromkeys(ASKED, 0)
     refused: dict[str, int] = dict.fromkeys(ASKED, 0)
     with capsys.disabled(), swapping(swapper, stage) as going_on:
         while going_on():
-            for action, answer in attempts(place, way):
+            for action, answer in attempts(base, way):
                 assert SECRET not in str(answer) and OUTSIDE_NAME not in str(answer), (action, answer)
                 (refused if isinstance(answer, str) else carried_out)[action] += 1
     assert sorted(each.name for each in stage.outside.iterdir()) == [OUTSIDE_NAME, "secret.txt"]

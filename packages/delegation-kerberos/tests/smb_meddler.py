@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -24,9 +25,9 @@ class Meddler:
         while True:
             try:
                 client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._upstream))
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._upstream))
             self._sockets += [client, server]
             for source, sink, change in ((client, server, None), (server, client, self._meddle)):
                 threading.Thread(target=_pass_on, args=(source, sink, change), daemon=True).start()
@@ -43,18 +44,15 @@ class Meddler:
 
 def _pass_on(source: socket.socket, sink: socket.socket, change: Meddle | None) -> None:
     try:
-        reader = source.makefile("rb")
-        while head := reader.read(4):
-            message = head + reader.read(int.from_bytes(head, "big"))
-            sink.sendall(message if change is None else change(message))
-    except OSError:
-        pass
+        with suppress(OSError, ValueError), source.makefile("rb") as reader:
+            while head := reader.read(4):
+                message = head + reader.read(int.from_bytes(head, "big"))
+                sink.sendall(message if change is None else change(message))
     finally:
         for each in (source, sink):
-            try:
+            with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            each.close()
 
 
 def framed(message: bytes) -> bytes:

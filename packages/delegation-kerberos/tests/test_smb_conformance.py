@@ -42,7 +42,7 @@ class TestShares(ModuleConformance):
                 parameters={
                     "s4u2self": {},
                     "s4u2proxy": {"target": samba.service},
-                    "delegate": {"action": "s4u2proxy", "target_spn": samba.service},
+                    "delegate": {"action": "s4u2proxy", "targetSPN": samba.service},
                     "list-directory": {"path": "//localhost/files/conformance"},
                     "read-file": file,
                     "file-info": file,

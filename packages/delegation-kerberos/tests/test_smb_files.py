@@ -49,7 +49,7 @@ async def test_a_folder_is_listed_with_what_is_hidden_only_where_asked_for(stage
     data = await stage.data(BOB, "list-directory", "listed")
     assert sorted(item["name"] for item in data["items"]) == ["a.txt", "b.txt"]
     assert {item["size"] for item in data["items"]} == {5}
-    data = await stage.data(BOB, "list-directory", "listed", include_hidden=True)
+    data = await stage.data(BOB, "list-directory", "listed", includeHidden=True)
     assert sorted(item["name"] for item in data["items"]) == [".hidden", "a.txt", "b.txt"]
 
 
@@ -66,7 +66,7 @@ async def test_a_big_file_is_cut_and_can_be_read_on(stage: Stage) -> None:
     stage.server.write("big.bin", whole, owner="alice")
     read, offset, rounds = b"", 0, 0
     while offset is not None:
-        data = await stage.data(ALICE, "read-file", "big.bin", encoding="base64", max_bytes=900_001, offset=offset)
+        data = await stage.data(ALICE, "read-file", "big.bin", encoding="base64", maxBytes=900_001, offset=offset)
         read += base64.b64decode(data["contents"])
         assert data["truncated"] == (data["next_offset"] is not None)
         offset, rounds = data["next_offset"], rounds + 1
@@ -81,8 +81,8 @@ async def test_without_being_asked_for_more_a_call_returns_a_mebibyte_at_most(st
 
 async def test_more_than_the_operator_allows_is_refused_before_anything_is_sent(stage: Stage) -> None:
     for action, wrong in [
-        ("read-file", {"max_bytes": 10_485_761}),
-        ("read-file", {"max_bytes": 0}),
+        ("read-file", {"maxBytes": 10_485_761}),
+        ("read-file", {"maxBytes": 0}),
         ("read-file", {"offset": -1}),
         ("read-file", {"offset": 2**63}),
         ("list-directory", {"limit": 1001}),
@@ -100,12 +100,12 @@ async def test_text_is_cut_between_characters(stage: Stage) -> None:
     for most in range(4, 31):
         read, offset = "", 0
         while offset is not None:
-            data = await stage.data(ALICE, "read-file", "utf8.txt", max_bytes=most, offset=offset)
+            data = await stage.data(ALICE, "read-file", "utf8.txt", maxBytes=most, offset=offset)
             read += data["contents"]
             offset = data["next_offset"]
         assert read == text
     with pytest.raises(InvalidParameters, match="at least 4"):
-        await stage.data(ALICE, "read-file", "utf8.txt", max_bytes=1, offset=1)
+        await stage.data(ALICE, "read-file", "utf8.txt", maxBytes=1, offset=1)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import resource
 import threading
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from smb_stage import ALICE, BOB, SharePoolSettings, Stage, other_server, staged, user
+from smb_meddler import Meddler
+from smb_stage import ALICE, BOB, SharePoolSettings, ShareSettings, Stage, other_server, staged, user
 
 from actas.core import ActasError, CredentialRejected, Session
 from actas.core.errors import DelegationRefused, DelegationTimeout, DownstreamUnavailable
@@ -61,6 +63,30 @@ async def test_a_kept_connection_that_the_server_ended_is_replaced_unnoticed(own
     await reads_hers(own)
 
 
+async def test_a_share_that_the_server_closed_is_opened_again_unnoticed(own: Stage) -> None:
+    await reads_hers(own)
+    own.server.close_share()
+    await asyncio.sleep(0.5)
+    await reads_hers(own)
+
+
+async def test_a_connection_that_ends_while_it_is_used_again_is_replaced_unnoticed(own: Stage) -> None:
+    cut: list[bool] = []
+
+    def cutting(message: bytes) -> bytes:
+        if cut and cut.pop():
+            raise OSError
+        return message
+
+    with Meddler(own.server.port, cutting) as meddler:
+        allow = [ShareSettings(server="localhost", share="files", port=meddler.port)]
+        async with staged(own.realm, own.server, allow=allow) as stage:
+            await reads_hers(stage)
+            cut.append(True)
+            await reads_hers(stage)
+            assert not cut
+
+
 async def test_a_cancelled_call_ends_at_once_and_gives_its_place_back(own: Stage) -> None:
     await reads_hers(own)
     own.server.freeze()
@@ -84,6 +110,86 @@ async def test_one_user_does_not_take_all_connections(own: Stage) -> None:
     own.server.thaw()
     assert (await own.data(BOB, "read-file", "bob.txt"))["contents"] == "of bob"
     await asyncio.gather(*calls)
+
+
+async def test_all_users_together_have_so_many_connections_and_so_many_may_wait(
+    own: Stage, realm: KerberosRealm
+) -> None:
+    pool = SharePoolSettings(total=2, per_user=2, waiting=1, wait_seconds=0.5)
+    async with staged(realm, own.server, pool=pool) as stage:
+        await reads_hers(stage)
+        own.server.freeze()
+        calls = [asyncio.ensure_future(stage.call(ALICE, "list-directory", seconds=3)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        waiting = asyncio.ensure_future(stage.call(BOB, "list-directory", seconds=3))
+        await asyncio.sleep(0.1)
+        with pytest.raises(SharesBusy):
+            await stage.call(BOB, "list-directory", seconds=3)
+        with pytest.raises(SharesBusy):
+            await waiting
+        own.server.thaw()
+        await asyncio.gather(*calls)
+        assert (await stage.data(BOB, "read-file", "bob.txt"))["contents"] == "of bob"
+        assert not stage.pool._waiting
+
+
+async def test_the_longest_unused_connection_makes_room_for_another_users(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server, pool=SharePoolSettings(total=1)) as stage:
+        await reads_hers(stage)
+        (hers,) = [held.connection for kept in stage.pool._idle.values() for held in kept]
+        await stage.data(BOB, "read-file", "bob.txt")
+        assert not hers.usable
+        assert [owner.principal for owner in stage.pool._idle] == ["bob@EXAMPLE.COM"]
+
+
+@pytest.mark.parametrize(("since", "seconds"), [("used", 61), ("opened", 601)])
+async def test_connections_are_closed_after_their_time(own: Stage, since: str, seconds: float) -> None:
+    await reads_hers(own)
+    (held,) = [held for kept in own.pool._idle.values() for held in kept]
+    setattr(held, since, getattr(held, since) - seconds)
+    await reads_hers(own)
+    assert not held.connection.usable
+
+
+async def test_a_connection_that_nobody_uses_is_closed_by_itself(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server, pool=SharePoolSettings(idle_seconds=1)) as stage:
+        await reads_hers(stage)
+        for _ in range(100):
+            if not stage.pool._idle:
+                break
+            await asyncio.sleep(0.05)
+        assert not stage.pool._idle
+        await asyncio.sleep(0.2)
+        assert stage.pool._timer is None
+
+
+async def test_a_process_with_many_open_files_reads_as_well(own: Stage) -> None:
+    """smbprotocol's own TCP uses select(), which ends at 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    if most < 1200:
+        pytest.skip("this process may not open more than 1023 files")
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    try:
+        while not taken or taken[-1] < 1024:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        await reads_hers(own)
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_call_that_was_under_way_when_the_module_was_destroyed_ends(own: Stage, realm: KerberosRealm) -> None:
+    async with staged(realm, own.server) as stage:
+        await reads_hers(stage)
+        own.server.freeze()
+        call = asyncio.ensure_future(stage.call(ALICE, "list-directory"))
+        await asyncio.sleep(0.2)
+    with pytest.raises(ActasError):
+        await asyncio.wait_for(call, 5)
+    own.server.thaw()
 
 
 async def test_who_gets_no_ticket_any_more_has_no_use_of_a_kept_connection(

@@ -21,6 +21,7 @@ from actas.testing.kdc import KerberosRealm
 pytestmark = pytest.mark.anyio
 
 ENCRYPTED = b"\xfdSMB"
+NEGOTIATE = 0
 SESSION_SETUP = 1
 READ = 8
 
@@ -46,7 +47,7 @@ async def test_an_answer_in_the_clear_is_refused_on_an_encrypted_session(stage: 
         if message[4:8] != ENCRYPTED:
             return message
         answers += 1
-        if answers < 3:  # the share, the file
+        if answers != 3:  # the share, the file, and now what is in it
             return message
         data = b"forged!!!"
         header = struct.pack("<4sHHIHHIIQIIQ16s", b"\xfeSMB", 64, 1, 0, READ, 1, 1, 0, 4, 0, 1, 0, bytes(16))
@@ -56,6 +57,23 @@ async def test_an_answer_in_the_clear_is_refused_on_an_encrypted_session(stage: 
     assert answers >= 3
     assert isinstance(error, DownstreamUnavailable)
     assert "forged" not in said
+
+
+async def test_all_is_encrypted_also_where_the_server_would_do_without(realm: KerberosRealm) -> None:
+    clear: list[int] = []
+
+    def look(message: bytes) -> bytes:
+        if message[4:8] != ENCRYPTED:
+            clear.append(struct.unpack_from("<H", message, 4 + 12)[0])
+        return message
+
+    async with other_server(realm, "server smb encrypt = if_required") as server:
+        server.write("sealed.txt", b"the truth", owner="alice")
+        with Meddler(server.port, look) as meddler:
+            allow = [ShareSettings(server="localhost", share="files", port=meddler.port)]
+            async with staged(realm, server, allow=allow) as stage:
+                assert (await stage.data(ALICE, "read-file", "sealed.txt"))["contents"] == "the truth"
+    assert set(clear) == {NEGOTIATE, SESSION_SETUP}
 
 
 @pytest.mark.parametrize("what", ["guest", "credits"])
@@ -84,9 +102,10 @@ async def test_an_encrypted_answer_that_was_changed_is_refused(stage: Stage) -> 
     assert isinstance(error, DownstreamUnavailable)
 
 
-async def test_a_message_of_a_gigabyte_is_not_waited_for(stage: Stage) -> None:
+@pytest.mark.parametrize("length", [0, 1 << 30])
+async def test_a_message_of_a_gigabyte_or_of_nothing_ends_the_connection(stage: Stage, length: int) -> None:
     def announce(message: bytes) -> bytes:
-        return (1 << 30).to_bytes(4, "big") + message[4:] if message[4:8] == ENCRYPTED else message
+        return length.to_bytes(4, "big") + message[4:] if message[4:8] == ENCRYPTED else message
 
     error, _ = await read_past(stage, announce)
     assert isinstance(error, DownstreamUnavailable)

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from actas.testing.fixtures import needed_in_ci
 from actas.testing.slapd import Slapd
@@ -13,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ldap_directory import SEED, module_for
 
 from actas.delegation.ldap.module import LdapDelegation
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

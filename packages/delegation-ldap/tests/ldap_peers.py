@@ -7,28 +7,74 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from actas.delegation.ldap.ber import ENUMERATED, OCTETS, SEQUENCE, SET, elements, integer, number, text, tlv, whole
+SEQUENCE, SET, INTEGER, OCTETS, ENUMERATED = 0x30, 0x31, 0x02, 0x04, 0x0A
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = (len(content).bit_length() + 7) // 8
+    head = bytes([len(content)]) if len(content) < 128 else bytes([0x80 | size]) + len(content).to_bytes(size)
+    return bytes([tag]) + head + content
+
+
+def integer(value: int, tag: int = INTEGER) -> bytes:
+    return tlv(tag, value.to_bytes(value.bit_length() // 8 + 1))
+
+
+def text(value: str, tag: int = OCTETS) -> bytes:
+    return tlv(tag, value.encode())
+
+
+def elements(data: bytes) -> list[tuple[int, bytes]]:
+    """A reader of BER that is nobody else's: tags and contents."""
+    found: list[tuple[int, bytes]] = []
+    while data:
+        size = data[1] & 0x7F if data[1] & 0x80 else 0
+        length = int.from_bytes(data[2 : 2 + size]) if size else data[1]
+        found.append((data[0], data[2 + size : 2 + size + length]))
+        assert len(found[-1][1]) == length
+        data = data[2 + size + length :]
+    return found
+
+
+def whole(data: bytes) -> int | None:
+    if len(data) < 6:
+        return None
+    size = data[1] & 0x7F if data[1] & 0x80 else 0
+    length = 2 + size + (int.from_bytes(data[2 : 2 + size]) if size else data[1])
+    return length if len(data) >= length else None
 
 
 class Listening:
     """Takes connections on the loopback, each in a thread."""
 
     def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
-        self.url = f"ldap://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listen(0)
 
-    def _accept(self) -> None:
+    def _listen(self, port: int) -> None:
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.url = f"ldap://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Meanwhile nobody listens, and nobody is connected."""
+        port = self._socket.getsockname()[1]
+        self._close()
+        yield
+        self._listen(port)
+
+    def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                taken, _ = self._socket.accept()
+                taken, _ = listening.accept()
                 self._open.append(taken)
                 threading.Thread(target=self._one, args=(taken,), daemon=True).start()
 
     def _one(self, taken: socket.socket) -> None:
         taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError, ValueError), taken:
+        with contextlib.suppress(OSError, ValueError, AssertionError), taken:
             self.serve(taken)
 
     def serve(self, taken: socket.socket) -> None:
@@ -40,6 +86,9 @@ class Listening:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for each in (self._socket, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -79,13 +128,14 @@ class HostileServer(Listening):
 
     def __init__(self, says: Said, *, sees: Callable[[str], str] = lambda asked: asked) -> None:
         self._says, self._sees = says, sees
+        self.bound = 0
         super().__init__()
 
     def serve(self, taken: socket.socket) -> None:
         buffer = b""
         while chunk := taken.recv(65536):
             buffer += chunk
-            while (size := whole(buffer, 2**24)) and len(buffer) >= size:
+            while size := whole(buffer):
                 for answer in self._answer(buffer[:size]):
                     taken.sendall(answer)
                 buffer = buffer[size:]
@@ -93,8 +143,9 @@ class HostileServer(Listening):
     def _answer(self, data: bytes) -> Iterator[bytes]:
         ((_, content),) = elements(data)
         (_, its_number), (tag, body), *controls = elements(content)
-        its = number(its_number)
+        its = int.from_bytes(its_number)
         if tag == 0x60:
+            self.bound += 1
             yield message(its, result(0x61))
         elif tag == 0x42:
             return

@@ -43,6 +43,8 @@ class TestLdapDelegation(ModuleConformance):
             alice=user("alice"),
             bob=user("bob"),
             parameters=PARAMETERS,
+            outage=between.outage,
+            denied=("modify", {"entry": "uid=bob,ou=people,dc=example,dc=com", **CHANGE}),
             slow=("search", {"filter": {"attribute": "cn", "equals": "slowly"}}),
             settings=LdapSettings,
             plugin="actas.delegation.ldap.plugin",

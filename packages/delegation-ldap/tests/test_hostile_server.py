@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ldap_directory import PEOPLE, ask, data, find, gateway, user
-from ldap_peers import HostileServer, Said, entry, message, page, result
+from ldap_peers import HostileServer, Said, entry, message, page, result, text, tlv
 
-from actas.core import ActasError, IdentityMismatch
+from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Read, WhoAmI
-from actas.delegation.ldap.ber import Malformed, elements, text, tlv, whole
-from actas.delegation.ldap.messages import Answer
+from actas.delegation.ldap.failures import ServerAway
+from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
-from actas.delegation.ldap.settings import LdapSettings, LimitSettings
+from actas.delegation.ldap.settings import LdapSettings, LimitSettings, PoolSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ SAYS: dict[str, Said] = {
     "silence": lambda its, tag, body: iter([]),
     "half an answer": lambda its, tag, body: iter([b"".join(found(its))[:-5]]),
     "two ends": lambda its, tag, body: found(its, message(its, result(0x65))),
-    "a request": lambda its, tag, body: found(its, message(its, messages.who_am_i())),
+    "a request": lambda its, tag, body: found(its, message(its, tlv(0x77, text("1.2.3", 0x80)))),
 }
 
 
@@ -166,7 +166,7 @@ async def test_pages_without_end_or_with_too_much_end_at_the_limit() -> None:
         yield message(its, result(0x65), page(b"more"))
 
     with HostileServer(says) as server:
-        module = module_for(server)
+        module = module_for(server, limits=LimitSettings(seconds=5, bytes=100_000, page=10))
         got = await data(module, "alice", find(limit=20))
         assert got["count"] == 20 and got["truncated"]
         got = await data(module, "alice", find(limit=500))
@@ -207,31 +207,41 @@ async def test_no_word_of_the_directory_is_in_a_message(code: int, caplog: pytes
         await module.destroy()
 
 
+@pytest.mark.parametrize("code", [0, 2, 52])
+async def test_a_server_that_does_not_begin_tls_gets_no_password(code: int) -> None:
+    """Also one that says that it does, and goes on in the clear."""
+    seen: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        seen.append(body)
+        yield message(its, result(0x78, code))
+
+    with HostileServer(says) as server:
+        module = module_for(server, unencrypted=False, pool=PoolSettings(connect_seconds=1))
+        with pytest.raises(ServerAway):
+            await ask(module, "alice", Read())
+        await module.destroy()
+    assert len(seen) == 1 and b"1.3.6.1.4.1.1466.20037" in seen[0] and b"gateway-password" not in b"".join(seen)
+    assert server.bound == 0
+
+
+async def test_a_thousand_attributes_are_too_many() -> None:
+    with HostileServer(lambda its, tag, body: found(its)) as server:
+        module = module_for(server)
+        with pytest.raises(InvalidParameters):
+            await ask(module, "alice", Read(attributes=[f"cn;x-{number}" for number in range(1000)]))
+        await module.destroy()
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_answer_or_malformed(junk: bytes) -> None:
-    for content in (
-        junk,
-        tlv(0x30, junk),
-        tlv(0x30, tlv(2, b"\x07"), junk),
-        tlv(0x30, tlv(2, b"\x07"), tlv(0x64, junk)),
-    ):
+    its = tlv(2, b"\x02")
+    for sent in (junk, tlv(0x30, junk), tlv(0x30, its, junk), tlv(0x30, its, tlv(0x64, junk))):
         try:
-            if (size := whole(content, 100)) and size <= len(content):
-                messages.take(content[:size], {7: Answer()})
-        except (Malformed, ValueError):
+            size = messages.size_of(sent)
+            messages.take(sent[:size], {2: Answer()})
+        except Malformed:
             pass
-
-
-@given(st.recursive(st.binary(max_size=300), lambda inner: st.lists(inner, max_size=4), max_leaves=12))
-def test_what_is_written_is_read(value: object) -> None:
-    def wrote(each: object) -> bytes:
-        return tlv(0x30, *map(wrote, each)) if isinstance(each, list) else tlv(4, each)  # type: ignore[arg-type, arg-type]
-
-    def read(content: bytes) -> object:
-        ((tag, inside),) = elements(content)
-        return [read(tlv(kind, part)) for kind, part in elements(inside)] if tag == 0x30 else inside
-
-    assert read(wrote(value)) == value
 
 
 async def test_the_principal_is_pure(module: LdapDelegation) -> None:

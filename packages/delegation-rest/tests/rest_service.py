@@ -56,6 +56,8 @@ class Service:
         self.refused: set[str] = set()
         """Tokens that are not taken (revoked, say)."""
         self.delay = 0.0
+        self.away = False
+        """While True, it hangs up on whoever comes."""
         self.nonce: str | None = None
         """What DPoP proofs must have; told to whoever lacks it."""
         self.proofs: set[object] = set()
@@ -100,6 +102,9 @@ class Service:
         return f"{self.origin}/v1"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.away:
+            handler.close_connection = True
+            return
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
         scheme, _, token = (handler.headers.get("authorization") or "").partition(" ")
         proof = handler.headers.get("dpop")

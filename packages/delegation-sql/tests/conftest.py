@@ -16,10 +16,10 @@ from actas.testing.postgres_kerberos import KerberosPostgres
 from actas.testing.postgres_oauth import OAuthPostgres
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kerberos_stage import TypedTickets
 from mssql_stage import mssql, mssql_settings, tds_authority, tds_peer
 from sql_gateway import ISSUER, LENDERS, Gateway, gateway_to, settings_for, user_of
 from sql_ways import USERS, WAYS, Way, add_roles_and_databases, way_of
+from typed_tickets import TypedTickets
 
 __all__ = [
     "debian_postgres",

@@ -1,5 +1,7 @@
 """The suite that every delegation module must pass, on both servers."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from actas.core import Session
 from actas.delegation.sql.module import SqlDelegation
 from actas.delegation.sql.settings import SqlSettings
 from actas.testing.conformance import ModuleConformance, ModuleKit
+from actas.testing.postgres import PostgresServer
 
 ALICE = Session(
     issuer="https://idp.example",
@@ -22,7 +25,15 @@ ALICE = Session(
 
 class TestSqlDelegation(ModuleConformance):
     @pytest.fixture
-    def kit(self, settings: SqlSettings) -> ModuleKit:
+    def kit(self, server: PostgresServer, settings: SqlSettings) -> ModuleKit:
+        @contextmanager
+        def outage() -> Generator[None]:
+            server.halt("immediate")
+            try:
+                yield
+            finally:
+                server.start()
+
         return ModuleKit(
             make=lambda: SqlDelegation(settings),
             make_dead=lambda: SqlDelegation(SqlSettings(host="/nonexistent", database="app")),
@@ -34,6 +45,8 @@ class TestSqlDelegation(ModuleConformance):
                 "table-details": {"table": "notes"},
             },
             slow=("query", {"sql": "SELECT count(*) FROM generate_series(1, 10000000000)"}),
+            outage=outage,
+            denied=("query", {"sql": "SELECT secret FROM bobs"}),
             settings=SqlSettings,
             plugin="actas.delegation.sql.plugin",
             heavy_imports=["psycopg", "pglast"],

@@ -5,6 +5,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from kerberos_stage import TypedTicket, TypedTickets
+from psycopg.conninfo import make_conninfo
 from sql_gateway import LENDERS, Gateway, by_ticket, gateway_to, session_of, settings_for
 from sql_ways import USERS
+from typed_tickets import TypedTicket, TypedTickets
 
 from actas.core.errors import (
     ConfigurationError,
@@ -102,6 +104,7 @@ async def test_each_user_is_seen_by_the_principal_of_their_own_ticket(
         assert result.data["rows"] == [[user]]
         assert (result.receipt.identity, result.receipt.method) == (user, "login:kerberos")
         assert result.receipt.details["kerberos"] == f"{user}@EXAMPLE.COM"
+    assert (await gateway.module.health_check()).healthy
     seen = admin.execute(
         "SELECT usename, principal, encrypted, ssl FROM pg_stat_activity JOIN pg_stat_gssapi USING (pid) "
         "JOIN pg_stat_ssl USING (pid) WHERE gss_authenticated ORDER BY usename"
@@ -319,6 +322,18 @@ async def test_a_login_that_nobody_waits_for_leaves_no_connection(
     await until(lambda: admin.execute(count).fetchone() == (0,))
 
 
+@BOTH
+async def test_what_is_given_up_ends_on_the_server_too(gateway: Gateway, admin: psycopg.Connection) -> None:
+    """Where GSSAPI encrypts, there is no ticket left for a cancel: the server sees that the connection is gone."""
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'alice'"
+    call = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
+    await until(lambda: admin.execute(running).fetchone() == (1,))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await until(lambda: admin.execute(running).fetchone() == (0,))
+
+
 async def test_a_kerberos_library_that_hangs_keeps_nobody_waiting_who_is_logged_in(
     settings: SqlSettings, lender: TypedTickets, tmp_path: Path
 ) -> None:
@@ -378,10 +393,11 @@ async def test_no_other_connection_of_this_process_can_pick_a_ticket_up(
             return "no ticket" if "No credentials" in str(error) else str(error)
 
     caches = KerberosCaches(loaded_libpq(), "libpq")
-    with lender.known["alice", SERVICE].cache_file() as file, caches.chosen(file):
-        assert opened() == "alice"
-        assert await asyncio.to_thread(opened) == "no ticket"
-    assert opened() == "no ticket"
+    with lender.known["alice", SERVICE].cache_file() as file:
+        with caches.chosen(file):
+            assert opened() == "alice"
+            assert await asyncio.to_thread(opened) == "no ticket"
+        assert opened() == "no ticket"
 
 
 async def test_on_failover_each_server_gets_a_ticket_of_its_own(
@@ -441,3 +457,46 @@ class TestKerberosDelegation(ModuleConformance):
             heavy_imports=["psycopg", "pglast"],
             granter=lender,
         )
+
+
+SYSTEMS = """
+import asyncio, sys
+from contextlib import contextmanager
+from pathlib import Path
+from psycopg import pq
+from actas.delegation.sql.loaded_libpq import loaded_libpq
+from actas.delegation.sql.ticket_logins import TicketLogins
+
+class Ticket:
+    principal = "alice@EXAMPLE.COM"
+
+    @contextmanager
+    def cache_file(self):
+        yield Path(sys.argv[1])
+
+async def main():
+    connection = await TicketLogins(1).log_in(sys.argv[2], Ticket(), 10)
+    async with connection:
+        row = await (await connection.execute("SELECT session_user")).fetchone()
+    print(pq.__impl__, "binary" in loaded_libpq()._name, *row)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_libpq_of_the_system_takes_the_ticket_as_well(
+    settings: SqlSettings, server: KerberosPostgres, lender: TypedTickets
+) -> None:
+    """Debian's server comes with it."""
+    await _typed(lender, "alice")
+    assert settings.tls
+    where = {"host": "localhost", "hostaddr": "127.0.0.1", "port": server.port, "dbname": "app", "user": "alice"}
+    asked = make_conninfo(**where, sslmode="verify-full", sslrootcert=settings.tls.ca_file, gssencmode="disable")
+    with lender.known["alice", SERVICE].cache_file() as file:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SYSTEMS, str(file), asked),
+            env={**os.environ, "PSYCOPG_IMPL": "python"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await program.communicate()
+    assert said.decode().split() == ["python", "False", "alice"]

@@ -13,7 +13,10 @@ from actas.testing import postgres_lines
 from actas.testing.missing import ServerMissing
 from actas.testing.postgres import DebianPostgres, EmbeddedPostgres, PostgresServer
 
-IDENTITIES = (Path(__file__).parents[3] / "docs" / "how-to" / "choose-a-postgresql-identity.md").read_text()
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
+IDENTITIES = "".join(
+    (HOW_TO / page).read_text() for page in ("choose-a-postgresql-identity.md", "postgresql-kerberos.md")
+)
 EXAMPLES = {
     "{user}": "alice",
     "{os_user}": "actas",
@@ -23,6 +26,7 @@ EXAMPLES = {
     "{port}": "5432",
     "{issuer}": "https://login.example.com/realms/acme",
     "{scope}": "db",
+    "{realm}": "EXAMPLE.COM",
 }
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -36,7 +40,7 @@ def test_the_readme_shows_the_lines_that_the_tests_run_with(name: str) -> None:
     "name",
     [name for name in vars(postgres_lines) if name.endswith(("_HBA", "_IDENT", "_SQL", "_INI"))],
 )
-def test_the_page_about_identities_shows_the_lines_that_the_tests_run_with(name: str) -> None:
+def test_the_pages_about_identities_show_the_lines_that_the_tests_run_with(name: str) -> None:
     shown = getattr(postgres_lines, name)
     for placeholder, example in EXAMPLES.items():
         shown = shown.replace(placeholder, example)

@@ -343,6 +343,19 @@ def test_a_plug_ins_sink_keeps_the_minutes() -> None:
     assert told == "delegation.modules.doorsink: plug-in 'doorsink' of doorsink 1.0 offers no delegation module"
 
 
+def test_a_secret_that_is_nowhere_makes_no_second_problem_of_the_issuer_that_is_a_secret_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOOR_ISSUER", "https://idp.example")
+    told = problems(
+        {
+            "auth": {"trusted_idps": [{**IDP, "issuer": {"$secret": "DOOR_ISSUER"}}]},
+            "mcp": {"server_name": {"$secret": "DOOR_NOWHERE"}},
+        }
+    )
+    assert [line.partition(" is nowhere")[0] for line in told] == ["mcp.server_name: secret 'DOOR_NOWHERE'"]
+
+
 @pytest.mark.usefixtures("installed")
 def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", "hunter2")

@@ -42,13 +42,15 @@ class Kind:
     """What its type checkers need besides."""
     fixtures: tuple[str, ...] = field(default=("kit", "table"))
     """The fixtures in ``tests/downstream.py``."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of what it needs that its tests pass over, as pytest writes them."""
     debian: str = ""
     """Packages of Debian's that its tests need."""
 
     def fragments(self, compatible: str) -> Mapping[str, str]:
         """The text for each place. ``compatible``: the versions of actas that will do."""
         actas = f"actas{f'[{self.extras}]' if self.extras else ''}{compatible}"
-        checkers = ("build>=1.2", "mypy>=1.18", "pyright>=1.1.400", "ruff>=0.14")
+        checkers = ("build>=1.2", "mypy>=1.18", "pyright[nodejs]>=1.1.400", "ruff>=0.14")
         fixtures = sorted(self.fixtures)
         return {
             "about": self.about,
@@ -57,6 +59,7 @@ class Kind:
             "dependencies": _strings(actas, *self.needs),
             "test": _strings(f"actas[server,testing]{compatible}", "pytest>=9", *self.tests),
             "dev": _strings(*checkers, *self.types),
+            "warnings": ", ".join(f'"{warning}"' for warning in ("error", *self.warnings)),
             "fixtures": ", ".join(fixtures),
             "all": _strings("exchanging", *fixtures),
             "ci": f"      - run: sudo apt-get install -y --no-install-recommends {self.debian}\n"
@@ -110,6 +113,19 @@ KINDS: Mapping[KindName, Kind] = {
         needs=("grpcio>=1.76", "protobuf>=6.30"),
         types=("types-grpcio", "types-protobuf"),
         fixtures=("kit", "service", "table"),
+    ),
+    KindName.LDAP: Kind(
+        about="A directory",
+        identity=f"{_NAMED} It is a `uid` below `people`. The directory is told once whom the gateway may act as: "
+        "OpenLDAP in `authzTo` of the gateway's own entry, with `authz-policy to`.",
+        readme='host = "ldap.example.com"\ngateway = "cn=gateway,ou=services,dc=example,dc=com"\n'
+        'password = { "$secret" = "GATEWAY_PASSWORD" }\npeople = "ou=people,dc=example,dc=com"\n'
+        'notes = "ou=notes,dc=example,dc=com"',
+        needs=("ldap3>=2.9.1,<3",),
+        types=("types-ldap3",),
+        warnings=("ignore::DeprecationWarning:ldap3", "ignore:unclosed <socket:ResourceWarning"),
+        fixtures=("directory", "kit", "table"),
+        debian="slapd ldap-utils",
     ),
     KindName.SQL: Kind(
         about="A database",

@@ -247,6 +247,24 @@ def revoke(
 
 
 @app.command()
+def plugins(
+    config: Annotated[
+        Path | None, typer.Argument(help="A configuration: those that it names are tried.", show_default=False)
+    ] = None,
+    load: Annotated[bool, typer.Option("--load", help="Try all that are installed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which plug-ins are installed, by whom, and how they are.
+
+    Without CONFIG and --load none of them is imported. Exits with 1 where one that CONFIG names cannot be used;
+    without CONFIG, where any cannot.
+    """
+    from actas.cli.plugins import show_plugins
+
+    raise typer.Exit(Exit.OK if show_plugins(config, load_all=load, as_json=as_json) else Exit.PROBLEM)
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(help="What it is called: lower-case words with hyphens.", show_default=False)],
     kind: Annotated[KindName, typer.Option(help="What stands behind it.")] = KindName.CUSTOM,

@@ -1,6 +1,6 @@
 """``actas new``: a plug-in's whole distribution, from the templates beside this file.
 
-A template is written as the plug-in ``example-plugin`` would be; its three spellings are replaced by the author's name.
+A template is written as the plug-in ``example-plugin`` would be; its two spellings are replaced by the author's name.
 """
 
 import keyword
@@ -74,21 +74,17 @@ def name_problem(name: str) -> str | None:
 
 def _taken(name: str, package: str) -> str | None:
     """By whom of those who are installed; an earlier one of the author's own is no hindrance."""
-    owners = {owner for owner in packages_distributions().get(package, []) if owner != name}
     claim = installed().get(name)
-    if claim is not None:
-        owners |= {each.distribution for each in (claim, *claim.rivals)} - {name}
+    claimants = set() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
+    owners = claimants | set(packages_distributions().get(package, []))
+    if name in claimants:
+        owners.discard(name)
     return f"{', '.join(sorted(owners))} is installed and has this name" if owners else None
 
 
 def rendered(name: str, kind: Kind, kind_name: str) -> Mapping[str, str]:
     """The text of each file of the distribution, by its path."""
-    words = name.split("-")
-    spellings = {
-        "example-plugin": name,
-        "example_plugin": "_".join(words),
-        "ExamplePlugin": "".join(word.capitalize() for word in words),
-    }
+    spellings = {"example-plugin": name, "example_plugin": name.replace("-", "_")}
     texts: dict[str, str] = {}
     root = files("actas.cli") / _TEMPLATES
     for folder in ("common", "exchanging" if kind.exchanging else "named", kind_name):

@@ -158,6 +158,9 @@ class ModuleKind:
     """``create(name, settings)``; imports the driver here, not when the plug-in is imported."""
     credential: CredentialUse = CredentialUse.NEVER
     """Whether ``token_exchange`` may or must be configured for it."""
+    bound_tokens: bool = True
+    """Whether it can present tokens that are bound to a key (``dpop_key``); where it cannot, a configuration that binds
+    them is refused."""
     tickets: CredentialUse = CredentialUse.NEVER
     """Whether ``tickets_from`` may or must be configured for it."""
     grants_tickets: bool = False

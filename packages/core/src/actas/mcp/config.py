@@ -70,6 +70,11 @@ def parse(written: Mapping[str, object]) -> Configuration:
     return Configuration(settings, tuple(modules), tuple(authorizers), sink)
 
 
+def plugins_named(written: Mapping[str, object]) -> dict[str, str]:
+    """The plug-ins that a configuration names, and where it first does. Nothing else of it needs to be right."""
+    return _plugin_names(cast("dict[str, object]", rename(Settings, written, "", Problems())))
+
+
 def _load_plugins(named: Mapping[str, object], problems: Problems) -> Plugins:
     """The plug-ins that can be loaded; the others become problems."""
     names = _plugin_names(named)
@@ -118,13 +123,17 @@ def _resolve(named: Mapping[str, object], plugins: Plugins, problems: Problems) 
     return cast("dict[str, object]", _without_secrets(named, 0))
 
 
+_UNRESOLVED = Secret("https://unresolved.invalid")
+"""A URL, because most that is asked of a string besides is to be one: no problem that follows from another."""
+
+
 def _without_secrets(value: object, depth: int) -> object:
     if depth > MAX_DEPTH:
         return None
     if isinstance(value, dict):
         table = cast("dict[str, object]", value)
         if REFERENCE in table:
-            return Secret("unresolved")
+            return _UNRESOLVED
         return {key: _without_secrets(item, depth + 1) for key, item in table.items()}
     if isinstance(value, list):
         return [_without_secrets(item, depth + 1) for item in cast("list[object]", value)]

@@ -104,7 +104,14 @@ def _exchange(kind: ModuleKind, table: Mapping[str, object], path: str, problems
     if kind.credential is CredentialUse.NEVER:
         problems.add(f"{path}.token_exchange", f"a module of the kind {kind.name} has no use for a token")
         return None
-    return read_settings(ExchangeSettings, written, f"{path}.token_exchange", problems)
+    exchange = read_settings(ExchangeSettings, written, f"{path}.token_exchange", problems)
+    if exchange is not None and exchange.dpop_key is not None and not kind.bound_tokens:
+        problems.add(
+            f"{path}.token_exchange.dpop_key",
+            f"a module of the kind {kind.name} has no way to prove a key: leave it out, for bearer tokens",
+        )
+        return None
+    return exchange
 
 
 def _lender(kind: ModuleKind, table: Mapping[str, object], path: str, problems: Problems) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from actas.testing._postgres_programs import free_port
+from actas.testing._postgres_programs import checked, free_port
 from actas.testing.kdc import KerberosRealm
 from actas.testing.missing import ServerMissing
 
@@ -177,6 +177,11 @@ class SambaServer:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def close_share(self, name: str = "files") -> None:
+        """Take the share from all who have it open, as an administrator can. They may open it again."""
+        command = ["smbcontrol", "--configfile", str(self.folder / "smb.conf"), "smbd", "close-share", name]
+        checked(command, input="", env={"PATH": os.defpath})
 
     def freeze(self) -> None:
         """Let it take connections and answer nothing, until :meth:`thaw`."""

@@ -268,10 +268,19 @@ class Slapd:
     def freeze(self) -> None:
         """Let it take connections and answer nothing, until :meth:`thaw`."""
         self._signal(signal.SIGSTOP)
+        until = time.monotonic() + _START_SECONDS
+        while not self._stands_still() and time.monotonic() < until:
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it answer again."""
         self._signal(signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        if self._process is None:
+            return True
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
     def stop(self) -> None:
         """End it and remove its folder. May be called twice."""

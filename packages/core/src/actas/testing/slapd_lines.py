@@ -33,7 +33,7 @@ authzTo: {AUTHZ_TO}
 """Gives it to the gateway."""
 CERTIFICATE_REGEXP = 'authz-regexp "^cn=([^,]+)$" "cn=$1,ou=services,dc=example,dc=com"\n'
 """slapd.conf: the entry of whoever shows a client certificate with the subject ``CN=gateway``."""
-USER_REGEXP = 'authz-regexp "^uid=([^,]+),cn=auth$" "uid=$1,ou=people,dc=example,dc=com"\n'
+USER_REGEXP = 'authz-regexp "^uid=([^,]+)(,cn=external)?,cn=auth$" "uid=$1,ou=people,dc=example,dc=com"\n'
 """slapd.conf: the entry that an authorization identity ``u:alice`` means."""
 KERBEROS_REGEXP = 'authz-regexp "^uid=([^,/]+),cn=gssapi,cn=auth$" "uid=$1,ou=people,dc=example,dc=com"\n'
 """slapd.conf: the entry of ``alice@EXAMPLE.COM``, where that is the server's own realm (``sasl-realm``)."""

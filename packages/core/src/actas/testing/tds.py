@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from actas.testing import tds_tokens
+from actas.testing import tds_fields, tds_tokens
 from actas.testing.pki import CertificateFiles
 from actas.testing.tds_batch import Batch
+from actas.testing.tds_integrated import IntegratedLogin
 from actas.testing.tds_session import Answers, Ran, ResultSet, SqlError, TdsSession, echo
 
-_BATCH, _RPC, _REPLY, _ATTENTION, _TRANSACTION, _LOGIN, _PRELOGIN = 1, 3, 4, 6, 14, 16, 18
+_BATCH, _RPC, _REPLY, _ATTENTION, _TRANSACTION, _LOGIN, _SSPI, _PRELOGIN = 1, 3, 4, 6, 14, 16, 17, 18
 _LAST = 0x01
 _RESET = 0x18
 _PACKET = 4096
 _ENCRYPTED, _NOT_SUPPORTED = 1, 2
+_INTEGRATED = 0x80
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Seen:
     """One connection, as the peer saw it."""
 
     login: str | None = None
+    initiator: str | None = None
+    """The principal whose ticket it was."""
     encrypted: bool = False
     batches: list[str] = field(default_factory=list[str])
     attentions: int = 0
@@ -44,6 +48,7 @@ class TdsPeer:
     """Listens on 127.0.0.1 until its ``with`` block ends.
 
     ``logins``: names and passwords; ``users``: whom they may impersonate; ``certificate`` None: offers no TLS.
+    ``integrated``: who may come by ticket.
     """
 
     def __init__(
@@ -53,7 +58,9 @@ class TdsPeer:
         logins: Mapping[str, str],
         users: Iterable[str],
         answers: Answers = echo,
+        integrated: IntegratedLogin | None = None,
     ) -> None:
+        self.integrated = integrated
         self.logins = dict(logins)
         self.users = frozenset(users)
         self.answers = answers
@@ -117,7 +124,7 @@ class _Handler(socketserver.BaseRequestHandler):
         kind, _, body = self._receive()
         if kind != _PRELOGIN:
             raise EOFError
-        wanted = _options(body).get(1, b"\x02")[0]
+        wanted = tds_fields.options(body).get(1, b"\x02")[0]
         context = self._peer.tls
         mode = _NOT_SUPPORTED if context is None else 3 if wanted in (0, 2) else _ENCRYPTED
         options = ((0, b"\x10\x00\x10\x00\x00\x00"), (1, bytes([mode])), (2, b"\x00"), (3, b""), (4, b"\x00"))
@@ -151,19 +158,30 @@ class _Handler(socketserver.BaseRequestHandler):
         kind, _, body = self._receive()
         if kind != _LOGIN:
             raise EOFError
-        name, database = _field(body, 40).decode("utf-16-le"), _field(body, 68).decode("utf-16-le")
-        mixed = bytes(byte ^ 0xA5 for byte in _field(body, 44))
+        name, database = (
+            tds_fields.text_field(body, 40).decode("utf-16-le"),
+            tds_fields.text_field(body, 68).decode("utf-16-le"),
+        )
+        mixed = bytes(byte ^ 0xA5 for byte in tds_fields.text_field(body, 44))
         password = bytes((byte << 4 & 0xF0) | byte >> 4 for byte in mixed).decode("utf-16-le", "replace")
         seen.login = name
-        peer = self._peer
-        if peer.logins.get(name) != password:
-            self._send(
-                tds_tokens.message(18456, f"Login failed for user '{name}'.", severity=14)
-                + tds_tokens.done(failed=True)
-            )
+        peer, last = self._peer, b""
+        if body[25] & _INTEGRATED and peer.integrated is not None:
+            try:
+                seen.initiator, last = self._identified(peer.integrated, tds_fields.byte_field(body, 78))
+            except ValueError:
+                self._refuse(18452, "Login failed. The login is from an untrusted domain.")
+                return None
+            name = seen.login = peer.integrated.logins.get(seen.initiator, "")
+            if not name:
+                self._refuse(18456, "Login failed for user.")
+                return None
+        elif peer.logins.get(name) != password:
+            self._refuse(18456, f"Login failed for user '{name}'.")
             return None
         self._send(
-            tds_tokens.changed(1, database or "master", "master")
+            (tds_tokens.sspi(last) if last else b"")
+            + tds_tokens.changed(1, database or "master", "master")
             + tds_tokens.message(5701, "Changed database context.", severity=10, error=False)
             + tds_tokens.collation()
             + tds_tokens.changed(2, "us_english")
@@ -173,14 +191,32 @@ class _Handler(socketserver.BaseRequestHandler):
         )
         return TdsSession(name, peer.users, peer.answers, peer.ran)
 
+    def _refuse(self, number: int, text: str) -> None:
+        self._send(tds_tokens.message(number, text, severity=14) + tds_tokens.done(failed=True))
+
+    def _identified(self, integrated: IntegratedLogin, token: bytes) -> tuple[str, bytes]:
+        """The principal, and what is still to be said to it."""
+        steps = integrated.accept(token)
+        try:
+            answer = next(steps)
+            while True:
+                self._send(tds_tokens.sspi(answer))
+                kind, _, said = self._receive()
+                if kind != _SSPI:
+                    raise EOFError
+                answer = steps.send(said)
+        except StopIteration as done:
+            who: tuple[str, bytes] = done.value
+            return who
+
     def _serve(self, seen: Seen, session: TdsSession) -> None:
         kind, status, body = self._receive()
         if status & _RESET:
             session.stack.clear()
         if kind == _BATCH:
-            self._batch(seen, session, _after_headers(body).decode("utf-16-le"))
+            self._batch(seen, session, tds_fields.after_headers(body).decode("utf-16-le"))
         elif kind == _RPC:
-            text = _executesql(_after_headers(body))
+            text = tds_fields.executesql(tds_fields.after_headers(body))
             self._batch(seen, session, text)
         elif kind == _ATTENTION:
             seen.attentions += 1
@@ -266,43 +302,3 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # TLS in PRELOGIN packets ends with the handshake
     return context
-
-
-def _options(body: bytes) -> dict[int, bytes]:
-    options, at = dict[int, bytes](), 0
-    while body[at] != 0xFF:
-        option, start, length = struct.unpack_from(">BHH", body, at)
-        options[option] = body[start : start + length]
-        at += 5
-    return options
-
-
-def _field(body: bytes, at: int) -> bytes:
-    start, length = struct.unpack_from("<HH", body, at)
-    return body[start : start + 2 * length]
-
-
-def _after_headers(body: bytes) -> bytes:
-    (length,) = struct.unpack_from("<I", body)
-    return body[length:] if 4 <= length <= len(body) else body
-
-
-def _executesql(body: bytes) -> str:
-    """The statement of an RPC of ``sp_executesql`` whose first parameter is an nvarchar; its other ones are ignored."""
-    count = struct.unpack_from("<H", body)[0]
-    at = 4 if count == 0xFFFF else 2 + 2 * count
-    at += 2
-    at += 1 + 2 * body[at] + 1
-    (kind, most) = struct.unpack_from("<BH", body, at)
-    if kind != 0xE7:
-        raise EOFError
-    at += 8
-    if most == 0xFFFF:
-        at += 8
-        text = b""
-        while piece := struct.unpack_from("<I", body, at)[0]:
-            text += body[at + 4 : at + 4 + piece]
-            at += 4 + piece
-        return text.decode("utf-16-le")
-    (length,) = struct.unpack_from("<H", body, at)
-    return body[at + 2 : at + 2 + length].decode("utf-16-le")

@@ -38,6 +38,11 @@ def logged_in() -> bytes:
     return b"\xad" + struct.pack("<H", len(body)) + body
 
 
+def sspi(answer: bytes) -> bytes:
+    """SSPI: what the server says to a ticket."""
+    return b"\xed" + struct.pack("<H", len(answer)) + answer
+
+
 def done(*, more: bool = False, failed: bool = False, attention: bool = False, rows: int | None = None) -> bytes:
     """DONE."""
     status = more | failed << 1 | (rows is not None) << 4 | attention << 5

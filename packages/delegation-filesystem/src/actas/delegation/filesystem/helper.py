@@ -13,13 +13,13 @@ from typing import TypeVar, cast
 
 from actas.core.errors import ActasError, InternalError
 from actas.delegation.filesystem.actions import PARAMETERS
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.becoming import account, become, can_become_others, status
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import from_os
 from actas.delegation.filesystem.frames import Broken, longest, packed, received, taking
 from actas.delegation.filesystem.kernel import has_proc
 from actas.delegation.filesystem.operations import Rules, carry_out
-from actas.delegation.filesystem.roots import Place
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
 from actas.delegation.filesystem.ways import Way, best
 
@@ -49,7 +49,7 @@ def main() -> None:
         if os.getppid() != parent:
             return  # it ended before the kernel was asked to tell
         connection.sendall(packed({"ready": True}, _GREETING))
-        serve(connection, rules)
+        serve(connection, rules, cast("str", greeting["base"]))
 
 
 def _become(greeting: dict[str, object]) -> None:
@@ -75,17 +75,17 @@ def _made(kind: Callable[..., T], fields: object) -> T:
     return kind(**cast("dict[str, object]", fields))
 
 
-def serve(connection: socket.socket, rules: Rules) -> None:
+def serve(connection: socket.socket, rules: Rules, at: str) -> None:
     """Answer one request after the other. Whatever comes, the answer has who the kernel says that this process is."""
     most = longest(rules.limits.read_bytes, rules.limits.write_bytes)
-    way = best()
+    way, base = best(), Base(at)
     while True:
         try:
             request = received(taking(connection), most)
         except Broken:
             return
         try:
-            answer = _answer(request, rules, way)
+            answer = _answer(request, base, rules, way)
         except (ActasError, OSError) as error:
             answer = told(error)
         except Exception as error:
@@ -95,14 +95,14 @@ def serve(connection: socket.socket, rules: Rules) -> None:
         connection.sendall(packed(answer, most))
 
 
-def _answer(request: dict[str, object], rules: Rules, way: Way) -> dict[str, object]:
+def _answer(request: dict[str, object], base: Base, rules: Rules, way: Way) -> dict[str, object]:
     name = cast("str", request["action"])
     asked = _made(PARAMETERS[name], request["parameters"])
     operation = rules.operation(name, asked)
     parts = tuple(each.encode() for each in cast("list[str]", request["parts"]))
     budget = Budget(time.monotonic() + cast("float", request["seconds"]))
-    done = carry_out(operation, Place(cast("str", request["base"]), parts), rules, way, budget)
-    return {"data": done.data, "folder": os.fsdecode(done.folder), "owner": done.owner}
+    done = carry_out(operation, base, parts, rules, way, budget)
+    return {"data": done.data, "folder": os.fsdecode(done.folder)}
 
 
 def told(error: ActasError | OSError) -> dict[str, object]:

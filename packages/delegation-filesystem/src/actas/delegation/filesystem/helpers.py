@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -32,11 +31,13 @@ _ENDS_WITHIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Who sent an answer, by the kernel."""
+class Answer:
+    """What a process gave, and who it is by the kernel."""
 
+    data: dict[str, object]
+    folder: str
+    """In which it was done, beneath the base."""
     user: str
-    """By the number that came with the answer."""
     uid: int
     gid: int
 
@@ -148,32 +149,45 @@ class Helpers:
         finally:
             self._retire(helper)
 
-    def ask(self, user: str, request: dict[str, object], budget: Budget) -> tuple[dict[str, object], Seen]:
+    def ask(self, user: str, request: dict[str, object], budget: Budget) -> Answer:
         """Have a process of ``user``'s do ``request``. Blocking.
 
         Raises:
             ActasError: what the process says; DelegationTimeout; IdentityMismatch where it is not its user.
             StorageFailed: it broke.
         """
-        with self._of(user, budget) as helper:
-            try:
-                return self._exchange(helper, {**request, "seconds": budget.deadline - time.monotonic()}, budget)
-            except Broken as error:
-                budget.check()  # killed because nobody waits any more
-                raise StorageFailed(detail=f"a helper process: {error}") from None
+        helper = self._lent(user) or self._greeted(user, budget)
+        good = False
+        try:
+            answer = self._exchange(helper, {**request, "seconds": budget.deadline - time.monotonic()}, budget)
+            good = True  # it is its user, and said what can be said
+        except Broken as error:
+            budget.check()  # killed because nobody waits any more
+            raise StorageFailed(detail=f"a helper process: {error}") from None
+        finally:
+            self._back(helper, good=good)
+        if isinstance(answer, ActasError):
+            raise answer
+        return answer
 
-    def _exchange(self, helper: Helper, message: dict[str, object], budget: Budget) -> tuple[dict[str, object], Seen]:
+    def _exchange(self, helper: Helper, message: dict[str, object], budget: Budget) -> Answer | ActasError:
         asked = Asked(helper, budget.deadline)
         with budget.stopping(helper.kill):
             asked.send(packed(message, self._longest))
-            answer = received(asked.take, self._longest)
-        seen = self._seen(helper, asked)
-        if "error" in answer:
-            raise _error(answer["error"])
-        return answer, seen
+            said = received(asked.take, self._longest)
+        self._see(helper, asked)
+        # Real, effective, saved, and the one that opens files: all four are the one that the kernel vouches for.
+        if said.get("uids") != [str(asked.uid)] * 4 or said.get("gids") != [str(asked.gid)] * 4:
+            raise IdentityMismatch(detail=f"a helper process says that it has the numbers {str(said.get('uids'))[:80]}")
+        if "error" in said:
+            return _error(said["error"])
+        data, folder = said.get("data"), said.get("folder")
+        if not isinstance(data, dict) or not isinstance(folder, str):
+            raise Broken("an answer without data")
+        return Answer(cast("dict[str, object]", data), folder[:500], helper.user, asked.uid, asked.gid)
 
-    def _seen(self, helper: Helper, asked: Asked) -> Seen:
-        """Whom the kernel saw. Raises IdentityMismatch where that is not whom this process is for."""
+    def _see(self, helper: Helper, asked: Asked) -> None:
+        """Raises IdentityMismatch where the kernel did not see whom this process is for."""
         if helper.uid == -1:
             try:
                 name = pwd.getpwuid(asked.uid).pw_name
@@ -183,31 +197,15 @@ class Helpers:
                 helper.uid = asked.uid
         if asked.uid != helper.uid:
             raise IdentityMismatch(detail=f"a helper process is user {asked.uid}")
-        return Seen(helper.user, asked.uid, asked.gid)
-
-    @contextmanager
-    def _of(self, user: str, budget: Budget) -> Generator[Helper]:
-        """A process of ``user``'s alone: an idle one, or a new one. After a failure that is not its answer it ends."""
-        helper = self._lent(user)
-        if helper is None:
-            helper = self._greeted(user, budget)
-        good = False
-        try:
-            yield helper
-            good = True
-        except (IdentityMismatch, DelegationTimeout, StorageFailed, DownstreamUnavailable):
-            raise
-        except ActasError:
-            good = True
-            raise
-        finally:
-            self._back(helper, good=good)
 
     def _lent(self, user: str) -> Helper | None:
         with self._lock:
             if self._closed:
                 raise DownstreamUnavailable(detail="the module was closed")
             self._busy += 1
+            for dead in [each for each in self._idle if each.process.poll() is not None]:
+                self._idle.remove(dead)
+                self._end(dead)
             mine = next((each for each in reversed(self._idle) if each.user == user), None)
             if mine is not None:
                 self._idle.remove(mine)
@@ -226,7 +224,7 @@ class Helpers:
                 answer = received(asked.take, self._longest)
             if "error" in answer:
                 raise _error(answer["error"])
-            self._seen(helper, asked)
+            self._see(helper, asked)
         except BaseException as error:
             with self._lock:
                 self._busy -= 1
@@ -299,9 +297,11 @@ class Helpers:
 
 
 def _error(told: object) -> ActasError:
-    """What a process says that went wrong; a defect, where it says something that nobody can."""
+    """What a process says that went wrong. Raises Broken where nothing can go wrong so."""
     said = cast("dict[str, object]", told) if isinstance(told, dict) else {}
-    kind, message, detail = BY_CODE.get(str(said.get("code"))), said.get("message"), said.get("detail")
-    if kind is None or not isinstance(message, str):
-        return InternalError(detail=f"a helper process: {str(detail)[:200]}")
-    return kind(message[:500], detail=None if detail is None else str(detail)[:500])
+    code, message, detail = str(said.get("code")), said.get("message"), str(said.get("detail"))[:500]
+    if code == InternalError.code:
+        return InternalError(detail=detail)
+    if code not in BY_CODE or not isinstance(message, str):
+        raise Broken("an error that there is not")
+    return BY_CODE[code](message[:500], detail=detail)

@@ -73,8 +73,7 @@ class FilesystemDelegation:
             DelegationError: as :mod:`.failures` has it.
         """
         who = self._principals.of(call.session)
-        kind = PARAMETERS.get(call.action.name)
-        if kind is None or not isinstance(call.parameters, kind):
+        if not isinstance(call.parameters, PARAMETERS.get(call.action.name, ())):
             raise UnknownAction
         operation = self._rules.operation(call.action.name, call.parameters)
         return await self._hands.do(call, who, operation)

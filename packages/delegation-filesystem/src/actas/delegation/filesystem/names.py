@@ -17,6 +17,8 @@ _LONGEST_NAME = 255
 _LONGEST_PATH = 4000
 _PLAIN = re.compile(r"[A-Za-z0-9 _.,+=@()#-]*")
 """What needs no second look."""
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 _.,+=@()#-]*(?:/[A-Za-z0-9_][A-Za-z0-9 _.,+=@()#-]*)*")
+"""Nor this: each name begins with a letter or digit, so it is none of ``.``, ``..`` and our own."""
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories of characters that are not seen, or that change how others are: control, format, surrogate, private,
@@ -65,6 +67,8 @@ def parts(path: str, *, deepest: int, new: bool = False) -> tuple[bytes, ...]:
     """
     if not path:
         return ()
+    if len(path) <= _LONGEST_NAME and path.count("/") < deepest and _PLAIN_PATH.fullmatch(path):
+        return tuple(path.encode().split(b"/"))
     if len(path) > _LONGEST_PATH:
         raise PathRefused("path: is too long.", detail=f"longer than {_LONGEST_PATH} characters")
     if path.startswith("/"):

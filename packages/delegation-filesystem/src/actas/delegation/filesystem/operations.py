@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actas.core.errors import UnknownAction
 from actas.delegation.filesystem.actions import (
@@ -14,13 +15,14 @@ from actas.delegation.filesystem.actions import (
     SearchFiles,
     WriteFile,
 )
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.facts import Info
 from actas.delegation.filesystem.failures import from_os
 from actas.delegation.filesystem.listing import List
 from actas.delegation.filesystem.moving import Move, Remove
 from actas.delegation.filesystem.reading import Read
-from actas.delegation.filesystem.roots import Place, Root
+from actas.delegation.filesystem.roots import Root
 from actas.delegation.filesystem.searching import Search
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
 from actas.delegation.filesystem.ways import Way
@@ -48,47 +50,44 @@ class Rules:
                 return Info(asked, self.limits)
             case SearchFiles():
                 return Search(asked, self.limits)
-            case _:
-                return self._change(action, asked)
-
-    def _change(self, action: str, asked: object) -> Operation:
-        change = self.change
-        if change is None or action not in change.actions:
-            raise UnknownAction
-        match asked:
             case WriteFile():
-                return Write(asked, change, self.limits)
+                return Write(asked, self._may(action), self.limits)
             case MakeDirectory():
-                return Make(asked, change, self.limits)
+                return Make(asked, self._may(action), self.limits)
             case Rename():
-                return Move(asked, change, self.limits)
+                return Move(asked, self._may(action), self.limits)
             case Delete():
-                return Remove(asked, change, self.limits)
+                return Remove(asked, self._may(action), self.limits)
             case _:
                 raise UnknownAction
 
+    def _may(self, action: str) -> ChangeSettings:
+        """How things are changed. Raises UnknownAction where this is no change that is configured."""
+        if self.change is None or action not in self.change.actions:
+            raise UnknownAction
+        return self.change
 
-@dataclass(frozen=True, slots=True)
-class Done:
+
+class Done(NamedTuple):
     """What came back, and what the kernel said of the folder in which it was done."""
 
     data: dict[str, object]
     folder: bytes
     """Its names beneath the base."""
-    owner: int
-    """Number of the user that it belongs to."""
 
 
-def carry_out(operation: Operation, place: Place, rules: Rules, way: Way, budget: Budget) -> Done:
-    """Open the folder, do it, close the folder. Blocking.
+def carry_out(
+    operation: Operation, base: Base, folder: tuple[bytes, ...], rules: Rules, way: Way, budget: Budget
+) -> Done:
+    """Do it in the user's folder, which lies at ``folder`` beneath ``base``. Blocking.
 
     Raises:
         ActasError: ours, with nothing private in the message.
     """
     try:
-        root = Root(place, way, budget, hard_links=rules.hard_links)
+        root = Root(base, folder, way, budget, hard_links=rules.hard_links)
         try:
-            return Done(operation(root), root.folder, root.owner)
+            return Done(operation(root), root.folder)
         finally:
             root.close()
     except OSError as error:

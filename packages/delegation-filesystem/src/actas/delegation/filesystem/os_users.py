@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import cast
 
-from actas.core.errors import ActasError, ConfigurationError, IdentityMismatch, InternalError
+from actas.core.errors import ActasError, ConfigurationError
 from actas.core.models import DelegationCall, DelegationResult, Receipt
 from actas.delegation.filesystem.actions import Parameters
+from actas.delegation.filesystem.becoming import can_become_others
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.frames import longest
-from actas.delegation.filesystem.helpers import Helpers, Seen
+from actas.delegation.filesystem.helpers import Answer, Helpers
 from actas.delegation.filesystem.kernel import has_proc
 from actas.delegation.filesystem.operations import Operation
 from actas.delegation.filesystem.principals import Principal
@@ -33,6 +33,7 @@ class OsUsers:
     def __init__(self, base: str, settings: FilesystemSettings) -> None:
         limits, change = settings.limits, settings.change
         greeting: dict[str, object] = {
+            "base": base,
             "limits": asdict(limits),
             "change": None if change is None else asdict(change),
             "hard_links": settings.hard_links,
@@ -41,7 +42,6 @@ class OsUsers:
             "file_size": limits.write_bytes,
             "umask": 0o077 if change is None else int(change.umask, 8),
         }
-        self._base = base
         self._idle_seconds = settings.os_user.idle_seconds
         self._helpers = Helpers(
             greeting,
@@ -63,7 +63,8 @@ class OsUsers:
         """
         if not has_proc():
             raise ConfigurationError("/proc is not mounted: files cannot be opened safely without it")
-        if not await self._able(_START_SECONDS):
+        # Here, and in a process that was started: what this one may do is not always passed on.
+        if not can_become_others() or not await self._able(_START_SECONDS):
             raise ConfigurationError(UNABLE)
 
     async def do(self, call: DelegationCall, who: Principal, operation: Operation) -> DelegationResult:
@@ -72,18 +73,19 @@ class OsUsers:
         request: dict[str, object] = {
             "action": call.action.name,
             "parameters": asdict(cast("Parameters", call.parameters)),
-            "base": who.place.base,
-            "parts": [each.decode() for each in who.place.parts],
+            "parts": [each.decode() for each in who.folder],
         }
 
-        def work(budget: Budget) -> tuple[dict[str, object], Seen]:
+        def work(budget: Budget) -> Answer:
             return self._helpers.ask(who.name, request, budget)
 
         try:
-            answer, seen = await self._threads.run(who.name, work, call.deadline)
+            answer = await self._threads.run(who.name, work, call.deadline)
         finally:
             self._sweep_later()
-        return _result(answer, seen)
+        details = {"uid": str(answer.uid), "gid": str(answer.gid), "folder": answer.folder}
+        receipt = Receipt(identity=answer.user, method="os_user:setuid", details=details)
+        return DelegationResult(data=answer.data, receipt=receipt)
 
     def _sweep_later(self) -> None:
         if self._sweeping is None or self._sweeping.when() <= asyncio.get_running_loop().time():
@@ -108,15 +110,3 @@ class OsUsers:
         self._threads.close()
         self._asking.close()
         await asyncio.to_thread(self._helpers.close)
-
-
-def _result(answer: Mapping[str, object], seen: Seen) -> DelegationResult:
-    data, uids, gids = answer.get("data"), answer.get("uids"), answer.get("gids")
-    if not isinstance(data, dict):
-        raise InternalError(detail="a helper process gave no data")
-    # Real, effective, saved, and the one that opens files: all four are the one that the kernel vouches for.
-    if uids != [str(seen.uid)] * 4 or gids != [str(seen.gid)] * 4:
-        raise IdentityMismatch(detail=f"a helper process says that it has the numbers {str(uids)[:80]}")
-    details = {"uid": str(seen.uid), "gid": str(seen.gid), "folder": str(answer.get("folder"))[:500]}
-    receipt = Receipt(identity=seen.user, method="os_user:setuid", details=details)
-    return DelegationResult(data=cast("dict[str, object]", data), receipt=receipt)

@@ -7,7 +7,6 @@ from typing import cast
 
 from actas.core.errors import ConfigurationError, PrincipalUnavailable
 from actas.core.models import Session
-from actas.delegation.filesystem.roots import Place
 from actas.delegation.filesystem.settings import FilesystemSettings
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
@@ -52,7 +51,8 @@ class Principal:
 
     name: str
     """The folder beneath the base; with ``os_user`` the operating system's user."""
-    place: Place
+    folder: tuple[bytes, ...]
+    """The names of the folder beneath the base."""
 
 
 class Principals:
@@ -92,7 +92,7 @@ class Principals:
         if any(len(each) > _LONGEST for each in parts):
             raise PrincipalUnavailable(detail="the name of the folder is too long")
         name = values["user"] if self._settings.identity == "os_user" else b"/".join(parts).decode()
-        return Principal(name, Place(self.base, parts))
+        return Principal(name, parts)
 
     def _user(self, session: Session) -> str:
         field = self._settings.principal

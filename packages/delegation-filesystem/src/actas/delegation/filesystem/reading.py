@@ -3,13 +3,12 @@
 import base64
 import codecs
 import os
-from typing import NamedTuple
 
 from actas.core.errors import InvalidParameters
 from actas.delegation.filesystem.actions import ReadFile
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import NotText
-from actas.delegation.filesystem.names import joined, parts
+from actas.delegation.filesystem.names import parts
 from actas.delegation.filesystem.roots import Root
 from actas.delegation.filesystem.settings import LimitSettings
 
@@ -20,28 +19,25 @@ _LONGEST_CHARACTER = 4
 """Bytes, in each encoding here."""
 
 
-class Part(NamedTuple):
-    """Bytes of a file."""
+def part(fd: int, offset: int, length: int, size: int, budget: Budget) -> bytes:
+    """At most ``length`` bytes from ``offset``; fewer only where the file ends.
 
-    data: bytes
-    size: int
-    """The file's, when they had been read."""
-
-
-def part(fd: int, offset: int, length: int, budget: Budget) -> Part:
-    """At most ``length`` bytes from ``offset``; fewer only where the file ends."""
-    data = os.pread(fd, min(length, _PIECE), offset)
-    if 0 < len(data) < length:
-        pieces, taken = [data], len(data)
-        while taken < length:
-            budget.check()
-            piece = os.pread(fd, min(length - taken, _PIECE), offset + taken)
-            if not piece:
-                break
-            pieces.append(piece)
-            taken += len(piece)
-        data = b"".join(pieces)
-    return Part(data, os.fstat(fd).st_size)
+    Args:
+        size: the file's, as far as is known: memory is taken for no more, unless it has grown.
+    """
+    first = min(length, _PIECE, max(0, size - offset) + 1)
+    data = os.pread(fd, first, offset)
+    if len(data) < first or first == length:
+        return data
+    pieces, taken = [data], len(data)
+    while taken < length:
+        budget.check()
+        piece = os.pread(fd, min(length - taken, _PIECE), offset + taken)
+        if not piece:
+            break
+        pieces.append(piece)
+        taken += len(piece)
+    return b"".join(pieces)
 
 
 class Read:
@@ -55,22 +51,25 @@ class Read:
         if asked.encoding.startswith("utf-16") and asked.offset % 2:
             raise InvalidParameters("offset: is even in UTF-16.")
         self._parts = parts(asked.path, deepest=limits.depth)
+        self._path = asked.path  # there is one spelling
         self._offset = asked.offset
         self._length = min(asked.length or limits.read_bytes, limits.read_bytes)
         self._encoding = asked.encoding
 
     def __call__(self, root: Root) -> dict[str, object]:
-        fd = root.file(self._parts)
+        fd, found = root.file(self._parts)
         try:
             # A few bytes more, so that the last character that fits, or a first one that does not, can be whole.
             wanted = self._length + (0 if self._encoding == "base64" else _LONGEST_CHARACTER - 1)
-            data, size = part(fd, self._offset, wanted, root.budget)
+            data = part(fd, self._offset, wanted, found.st_size, root.budget)
             encoding, text, used = self._text(fd, data)
         finally:
             os.close(fd)
-        after = self._offset + used
+        after, end = self._offset + used, self._offset + len(data)
+        # Where it grew or shrank since it was looked at, what was read of it counts.
+        size = end if 0 < len(data) < wanted else max(found.st_size, end if data else 0)
         return {
-            "path": joined(self._parts),
+            "path": self._path,
             "size": size,
             "offset": self._offset,
             "length": used,
@@ -121,12 +120,11 @@ def _base64(data: bytes) -> tuple[str, str, int]:
 def _decoded(data: bytes, length: int, encoding: str) -> tuple[str, str, int]:
     """As many whole characters as ``length`` bytes have; one, where the first takes more. At the end of a file, half a
     character is no text."""
-    at_end = len(data) <= length
-    made = codecs.getincrementaldecoder(encoding)()
     try:
-        text = made.decode(data[:length], at_end)
-        if at_end:
-            return encoding, text, len(data)
+        if len(data) <= length:
+            return encoding, data.decode(encoding), len(data)
+        made = codecs.getincrementaldecoder(encoding)()
+        text = made.decode(data[:length])
         used = length - len(made.getstate()[0])
         while not used:
             text, length = made.decode(data[length : length + 1], length + 1 == len(data)), length + 1

@@ -6,14 +6,15 @@ removed, moved away or swapped meanwhile is noticed, and one that has a second n
 up the name here between two looks.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
-from actas.delegation.filesystem.failures import NoFolder, NotFound, NotPlain, StorageFailed, WrongKind, from_os
+from actas.delegation.filesystem.failures import NoFolder, NotFound, NotPlain, WrongKind, from_os
 from actas.delegation.filesystem.kernel import path_of, reopen
 from actas.delegation.filesystem.ways import Way
 
@@ -21,55 +22,35 @@ _TRIES = 16
 """Looks at what others replace all the time, as a good writer does, before it counts as not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a user's folder is: what the operator wrote, and the names that were filled in."""
-
-    base: str
-    """An absolute path without anything of the user's in it. The operator's: links in it are followed."""
-    parts: tuple[bytes, ...]
-    """The folder beneath it."""
-
-
 class Root:
-    """An open folder of a user's. ``folder`` is the kernel's word for where it is beneath the base."""
+    """A user's folder. ``folder`` is the kernel's word for where the last thing was that was looked at: in which folder
+    beneath the base."""
 
-    __slots__ = ("_fd", "_one_name", "_path", "_way", "budget", "folder", "owner")
+    __slots__ = ("_at", "_base", "_held", "_home", "_one_name", "_own", "_parts", "_path", "_way", "budget", "folder")
 
-    def __init__(self, place: Place, way: Way, budget: Budget, *, hard_links: bool = False) -> None:
-        """Open it.
+    def __init__(
+        self, base: Base, parts: tuple[bytes, ...], way: Way, budget: Budget, *, hard_links: bool = False
+    ) -> None:
+        """Nothing is looked at yet.
 
         Args:
+            parts: the names of the folder beneath ``base``.
             hard_links: whether files may have several names.
 
         Raises:
-            NoFolder: there is none.
             StorageFailed: the base cannot be opened.
         """
-        self._way, self._one_name, self.budget = way, not hard_links, budget
-        try:
-            base = os.open(place.base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StorageFailed(detail=f"the base of all folders: {from_os(error).detail}") from None
-        try:
-            above = path_of(base)
-            # The folder itself may be a file system of its own, as homes often are.
-            self._fd = way.to(base, place.parts, one_mount=False)
-        except OSError as error:
-            raise NoFolder(detail=f"the user's folder: {from_os(error).detail}") from None
-        finally:
-            os.close(base)
-        self._path = path_of(self._fd)
-        found = os.fstat(self._fd)
-        self.folder = self._path.removeprefix(above.rstrip(b"/") + b"/")
-        self.owner = found.st_uid
-        if not stat.S_ISDIR(found.st_mode) or self.folder != b"/".join(place.parts):
-            self.close()
-            raise NoFolder(detail="the user's folder is no folder, or was moved while it was opened")
+        self._base, self._way, self._one_name, self.budget = base, way, not hard_links, budget
+        self._held = base.held()
+        self._home = parts
+        self._at, self._own, self._parts = self._held.fd, -1, parts
+        self._path = b"/".join((self._held.path, *parts))
+        self.folder = b""
 
     def close(self) -> None:
         """Give it back."""
-        os.close(self._fd)
+        if self._own >= 0:
+            os.close(self._own)
 
     def look(self, parts: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
         """Name what lies at ``parts``: a descriptor (``O_PATH``), for the caller to close, and what it is.
@@ -78,25 +59,62 @@ class Root:
 
         Raises:
             NotFound: nothing does, or it is being replaced all the time.
+            NoFolder: the user has no folder.
+            StorageFailed: the base cannot be opened.
             OSError: the kernel says no.
         """
-        wanted = b"/".join((self._path, *parts))
+        wanted = b"/".join((self._path, *parts)) if parts else self._path
         for _ in range(_TRIES):
             self.budget.check()
-            fd = self._way.to(self._fd, parts) if parts else os.dup(self._fd)
+            fd = self._named(parts)
             try:
                 found = os.fstat(fd)
                 # After fstat: as long as this path leads here, the name was there when the names were counted.
-                if path_of(fd) == wanted:
-                    return fd, found
+                reached = path_of(fd)
             except BaseException:
                 os.close(fd)
                 raise
+            if reached == wanted:
+                if not parts and not stat.S_ISDIR(found.st_mode):
+                    os.close(fd)
+                    raise NoFolder(detail="the user's folder is no folder")
+                self.folder = reached[len(self._held.path) + 1 : len(self._path)]
+                return fd, found
             os.close(fd)
+        self._see_that_it_is_there()
         raise NotFound(detail="it was moved or removed while it was opened")
 
-    def file(self, parts: tuple[bytes, ...]) -> int:
-        """Open a plain file for reading, for the caller to close.
+    def _named(self, parts: tuple[bytes, ...]) -> int:
+        """From the base at once; from the folder itself where that is a file system of its own, as homes often are."""
+        try:
+            if self._own < 0 or parts:
+                return self._way.to(self._at, self._parts + parts)
+            return os.dup(self._own)
+        except OSError as error:
+            if self._own >= 0:
+                raise
+            self._see_that_it_is_there()
+            if error.errno != errno.EXDEV:
+                raise
+        self._own = self._at = self._way.to(self._held.fd, self._home, one_mount=False)
+        self._parts = ()
+        return self._named(parts)
+
+    def _see_that_it_is_there(self) -> None:
+        """Tell a folder that is missing from what is missing in it."""
+        held = self._base.held(anew=True)
+        try:
+            fd = self._way.to(held.fd, self._home, one_mount=False)
+        except OSError as error:
+            raise NoFolder(detail=f"the user's folder: {from_os(error).detail}") from None
+        try:
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise NoFolder(detail="the user's folder is no folder")
+        finally:
+            os.close(fd)
+
+    def file(self, parts: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
+        """Open a plain file for reading, for the caller to close; and what was seen of it.
 
         Raises:
             NotPlain: it is a device, a socket, a FIFO, a link, or has several names.
@@ -107,7 +125,7 @@ class Root:
         fd, found = self.look(parts)
         try:
             self.plain(found)
-            return reopen(fd, os.O_RDONLY)
+            return reopen(fd, os.O_RDONLY), found
         finally:
             os.close(fd)
 
@@ -177,18 +195,15 @@ def not_plain(mode: int) -> NotPlain:
 
 def kind(mode: int) -> str:
     """In a word, what a mode says that it is."""
-    for test, word in _KINDS:
-        if test(mode):
-            return word
-    return "thing of another kind"
+    return _KINDS.get(stat.S_IFMT(mode), "thing of another kind")
 
 
-_KINDS = (
-    (stat.S_ISREG, "file"),
-    (stat.S_ISDIR, "folder"),
-    (stat.S_ISLNK, "link"),
-    (stat.S_ISFIFO, "FIFO"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-)
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "folder",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}

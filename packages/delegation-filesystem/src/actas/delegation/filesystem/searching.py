@@ -148,7 +148,7 @@ class Search:
         if not stat.S_ISREG(facts.st_mode):
             return None
         with bounds.passing_over():
-            held = root.file(names)
+            held, _ = root.file(names)
             try:
                 place = self._place(held, bounds, root)
                 return None if place is None else told | _line(held, *place, len(self._text))

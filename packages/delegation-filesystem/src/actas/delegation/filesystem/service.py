@@ -5,6 +5,7 @@ import time
 
 from actas.core.errors import ActasError, ConfigurationError, DownstreamUnavailable
 from actas.core.models import DelegationCall, DelegationResult, Receipt
+from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.kernel import has_proc
 from actas.delegation.filesystem.operations import Done, Operation, Rules, carry_out
@@ -20,12 +21,11 @@ class Service:
     """Operations in threads.
 
     The kernel checks the account of this process and knows nothing of the user, so the receipt claims no more than it
-    can say: in which folder, by the kernel's own path, everything was done, to whom that folder belongs, and with which
-    account.
+    can say: in which folder, by the kernel's own path for what was opened, it was done, and with which account.
     """
 
     def __init__(self, base: str, rules: Rules, limits: LimitSettings, way: Way | None = None) -> None:
-        self._base, self._rules = base, rules
+        self._path, self._base, self._rules = base, Base(base), rules
         self._way = way or best()
         self._threads = Threads(limits.workers, limits.workers_per_user, "actas-files")
         self._asking = Threads(1, 1, "actas-files-health")
@@ -40,16 +40,16 @@ class Service:
         if not has_proc():
             raise ConfigurationError("/proc is not mounted: files cannot be opened safely without it")
         if not await self.answers():
-            raise DownstreamUnavailable(detail=f"{self._base} cannot be opened as a folder")
+            raise DownstreamUnavailable(detail=f"{self._path} cannot be opened as a folder")
 
     async def do(self, call: DelegationCall, who: Principal, operation: Operation) -> DelegationResult:
         """Carry ``operation`` out in the user's folder."""
 
         def work(budget: Budget) -> Done:
-            return carry_out(operation, who.place, self._rules, self._way, budget)
+            return carry_out(operation, self._base, who.folder, self._rules, self._way, budget)
 
         done = await self._threads.run(who.name, work, call.deadline)
-        details = {"folder_owner_uid": str(done.owner), "process_uid": str(os.geteuid()), "way": self._way.name}
+        details = {"process_uid": str(os.geteuid()), "way": self._way.name}
         receipt = Receipt(identity=os.fsdecode(done.folder), method="service:folder", details=details)
         return DelegationResult(data=done.data, receipt=receipt)
 
@@ -62,7 +62,7 @@ class Service:
 
     def _reached(self, budget: Budget) -> bool:
         try:
-            os.close(os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            os.close(os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError:
             return False
         return True
@@ -71,3 +71,4 @@ class Service:
         """Stop what is at work. May be called twice."""
         self._threads.close()
         self._asking.close()
+        self._base.close()

@@ -120,6 +120,9 @@ class Threads:
         if not self._using[user]:
             del self._using[user], self._of_user[user]
 
+    def __del__(self) -> None:
+        self.close()  # of a module that nobody destroyed: its threads wait for ever otherwise
+
     def close(self) -> None:
         """Begin nothing more, tell what is at work to stop, and let the threads end. May be called twice."""
         self._closed = True

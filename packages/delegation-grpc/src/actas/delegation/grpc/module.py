@@ -1,6 +1,5 @@
 """The delegation module: parameters, a message, the user's own token, a deadline, an answer, a receipt."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -10,7 +9,6 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from actas.core.errors import (
-    DelegationTimeout,
     DownstreamUnavailable,
     InvalidParameters,
     PrincipalUnavailable,
@@ -120,18 +118,14 @@ class GrpcDelegation:
         if not isinstance(call.parameters, Mapping):
             raise InvalidParameters(detail="the parameters of a method are a mapping")
         message = self._codec.encoded(signature.request, cast("Mapping[str, object]", call.parameters))
-        deadline = min(call.deadline, time.monotonic() + method.seconds)
-        limit = asyncio.timeout(deadline - time.monotonic())
-        try:
-            # The pipeline has a timeout of its own; this one is for the method's, and bounds the wait for a share too.
-            async with limit, self._shares.one_of(call.session):
-                if signature.streams:
-                    return await self._streamed(call, method, signature, message, metadata, token, deadline)
-                raw = await self._upstream.ask(
-                    method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
-                )
-        except TimeoutError:
-            raise DelegationTimeout(detail="the deadline passed; the call was cancelled") from None
+        # Waiting for a share is bounded by the pipeline; the call itself by the deadline that gRPC keeps.
+        async with self._shares.one_of(call.session):
+            deadline = min(call.deadline, time.monotonic() + method.seconds)
+            if signature.streams:
+                return await self._streamed(call, method, signature, message, metadata, token, deadline)
+            raw = await self._upstream.ask(
+                method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
+            )
         return {"response": self._codec.answer(signature.response).read(raw)}
 
     async def _streamed(

@@ -11,7 +11,15 @@ from actas.delegation.grpc.settings import GrpcSettings
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``grpc``: a service that takes bearer tokens, called with the user's own."""
-    return [ModuleKind(name="grpc", settings=GrpcSettings, create=create, credential=CredentialUse.REQUIRED)]
+    return [
+        ModuleKind(
+            name="grpc",
+            settings=GrpcSettings,
+            create=create,
+            credential=CredentialUse.REQUIRED,
+            bound_tokens=False,  # gRPC has no DPoP
+        )
+    ]
 
 
 def create(name: str, settings: GrpcSettings) -> DelegationModule:

@@ -18,7 +18,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar, copy_context
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -33,6 +33,9 @@ _MOST_SECONDS = 30.0
 
 _acting: ContextVar[Session | None] = ContextVar("actas_acting_user", default=None)
 
+# In quotes: only the library's types know that they are generic. Any: a service's own messages.
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 _Behaviour = Callable[[Any, Any], Any]  # Any: what a service's own functions take and give
 
 
@@ -74,9 +77,9 @@ class ReceivingInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Found]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> _Found:
         """The method, with its caller known; or one that refuses."""
         if _service(handler_call_details.method) in self._open:
             return await continuation(handler_call_details)
@@ -106,9 +109,9 @@ class ThreadedReceivingInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: Callable[[grpc.HandlerCallDetails], _Found],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> _Found:
         """The method, which finds out first who calls."""
         handler = continuation(handler_call_details)
         if handler is None or _service(handler_call_details.method) in self._open:
@@ -171,7 +174,7 @@ def _status(error: ActasError) -> tuple[grpc.StatusCode, str]:
             return grpc.StatusCode.PERMISSION_DENIED, error.message
 
 
-def _refusing(error: ActasError) -> grpc.RpcMethodHandler[Any, Any]:
+def _refusing(error: ActasError) -> _Handler:
     code, message = _status(error)
 
     async def refuse(requests: object, context: Any) -> None:  # Any: the library's context
@@ -181,10 +184,8 @@ def _refusing(error: ActasError) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(cast("Any", refuse))  # Any: the types know only generators
 
 
-def _changed(
-    handler: grpc.RpcMethodHandler[Any, Any], change: Callable[[_Behaviour], _Behaviour]
-) -> grpc.RpcMethodHandler[Any, Any]:
-    kinds: dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler[Any, Any]]]] = {
+def _changed(handler: _Handler, change: Callable[[_Behaviour], _Behaviour]) -> _Handler:
+    kinds: dict[tuple[bool, bool], tuple[str, Callable[..., _Handler]]] = {
         (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
         (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
         (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),

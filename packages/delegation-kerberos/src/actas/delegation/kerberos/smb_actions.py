@@ -16,7 +16,7 @@ class ListDirectory:
 
     path: str
     """The folder: //server/share/folder."""
-    include_hidden: bool = False
+    includeHidden: bool = False  # as the system before this one called it
     """Also what is hidden, or begins with a dot."""
     limit: int = 200
     """How many entries to return."""
@@ -33,7 +33,7 @@ class ReadFile:
     encoding: Encoding = "utf8"
     """How the bytes are to be returned; base64 for what is no text. binary: each byte as the character with its
     number."""
-    max_bytes: int = 1_048_576
+    maxBytes: int = 1_048_576  # likewise
     """How many bytes to read at most."""
     offset: int = 0
     """How many bytes to skip: next_offset of the answer before."""
@@ -48,9 +48,7 @@ class FileInfo:
 
 
 def actions(settings: SmbSettings) -> tuple[Action, ...]:
-    """The three actions; none where no share is listed."""
-    if not settings.allow:
-        return ()
+    """The three actions."""
     where = f" Shares: {_names(settings.allow)}."
     permission, timeout = settings.permission, settings.limits.seconds
     return (

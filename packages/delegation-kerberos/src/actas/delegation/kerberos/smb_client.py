@@ -4,19 +4,22 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from smbprotocol.exceptions import (  # type: ignore[import-untyped]  # ships no types
-    SMBAuthenticationError,
-    SMBException,
-    SMBResponseException,
-)
-from smbprotocol.open import CreateDisposition, ImpersonationLevel, Open, ShareAccess  # type: ignore[import-untyped]
-from smbprotocol.session import Session  # type: ignore[import-untyped]
-from smbprotocol.tree import TreeConnect  # type: ignore[import-untyped]
-from spnego import KerberosCCache
-
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch
 from actas.core.tickets import Ticket
 from actas.delegation.kerberos.smb_failures import FileUnsuitable, from_login, from_status, lost, no_context
+from actas.delegation.kerberos.smb_library import (
+    AuthenticationFailed,
+    CreateDisposition,
+    Failure,
+    ImpersonationLevel,
+    KerberosCCache,
+    Open,
+    Session,
+    ShareAccess,
+    StatusReturned,
+    TreeConnect,
+    status_of,
+)
 from actas.delegation.kerberos.smb_paths import Place
 from actas.delegation.kerberos.smb_whoami import account
 from actas.delegation.kerberos.smb_wire import SealedConnection
@@ -66,9 +69,9 @@ class UserConnection:
                     raise IdentityMismatch(detail=f"the file server says {domain}\\{name}, the ticket {user!r}")
                 self.account = f"{domain}\\{name}"
             self.expires_at = ticket.expires_at
-        except SMBResponseException as error:
+        except StatusReturned as error:
             self.close()
-            raise DownstreamUnavailable(detail=f"asked who the user is, it answered {error.status:#010x}") from None
+            raise DownstreamUnavailable(detail=f"asked who the user is, it answered {status_of(error):#010x}") from None
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -81,9 +84,9 @@ class UserConnection:
             session = Session(self._wire, username=user, require_encryption=True, auth_protocol="kerberos")
             try:
                 session.connect()
-            except SMBResponseException as error:
-                raise from_login(error.status) from None
-            except SMBAuthenticationError as error:
+            except StatusReturned as error:
+                raise from_login(status_of(error)) from None
+            except AuthenticationFailed as error:
                 raise no_context(error) from None
         self._wire.verify_login(session.session_id)
         return session
@@ -110,10 +113,13 @@ class UserConnection:
             try:
                 yield opened
             finally:
-                with suppress(SMBException):
+                with suppress(Failure):
                     opened.close()
-        except SMBResponseException as error:
-            raise from_status(error.status) from None
+        except StatusReturned as error:
+            told = from_status(status_of(error))
+            if isinstance(told, DownstreamUnavailable):
+                self.close()  # the session or the share is gone on the server: of no use to the next call
+            raise told from None
         except ActasError:
             raise
         except Exception as error:  # a server that makes no sense breaks smbprotocol in many ways

@@ -4,25 +4,24 @@ import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
-from smbprotocol.create_contexts import (  # type: ignore[import-untyped]  # ships no types
-    SMB2CreateContextRequest,
-    SMB2CreateQueryMaximalAccessRequest,
-    SMB2CreateQueryMaximalAccessResponse,
-)
-from smbprotocol.exceptions import EndOfFile, NoMoreFiles  # type: ignore[import-untyped]
-from smbprotocol.file_info import FileAttributes, FileInformationClass  # type: ignore[import-untyped]
-from smbprotocol.open import (  # type: ignore[import-untyped]
-    CreateOptions,
-    DirectoryAccessMask,
-    FilePipePrinterAccessMask,
-    SMB2QueryDirectoryResponse,
-)
-
 from actas.core.errors import InvalidParameters
 from actas.delegation.kerberos.smb_actions import Encoding
 from actas.delegation.kerberos.smb_client import UserConnection
 from actas.delegation.kerberos.smb_entries import Entry, entries, in_utc
 from actas.delegation.kerberos.smb_failures import FileUnsuitable
+from actas.delegation.kerberos.smb_library import (
+    CreateContextRequest,
+    CreateOptions,
+    EndOfFile,
+    FileAccess,
+    FileAttributes,
+    FileInformationClass,
+    FolderAccess,
+    MaximalAccessRequest,
+    MaximalAccessResponse,
+    NoMoreFiles,
+    QueryDirectoryResponse,
+)
 from actas.delegation.kerberos.smb_paths import Place
 
 _CHUNK: Final = 262_144
@@ -37,7 +36,7 @@ def list_folder(connection: UserConnection, place: Place, *, hidden: bool, skip:
     Raises:
         ActasError: the server refused that, or it is no folder.
     """
-    access = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_ATTRIBUTES
+    access = FolderAccess.FILE_LIST_DIRECTORY | FolderAccess.FILE_READ_ATTRIBUTES
     items: list[dict[str, object]] = []
     more = False
     with connection.opened(place, access, CreateOptions.FILE_DIRECTORY_FILE) as folder:
@@ -57,7 +56,7 @@ def read(connection: UserConnection, place: Place, *, offset: int, most: int, en
     Raises:
         ActasError: the server refused that, it is no file, or no text of that encoding.
     """
-    access = FilePipePrinterAccessMask.FILE_READ_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+    access = FileAccess.FILE_READ_DATA | FileAccess.FILE_READ_ATTRIBUTES
     options = CreateOptions.FILE_NON_DIRECTORY_FILE | CreateOptions.FILE_SEQUENTIAL_ONLY
     with connection.opened(place, access, options) as file:
         size = int(file.end_of_file)
@@ -96,9 +95,9 @@ def facts(connection: UserConnection, place: Place) -> dict[str, object]:
     Raises:
         ActasError: the server refused that.
     """
-    ask = SMB2CreateContextRequest()
-    ask["buffer_name"] = SMB2CreateQueryMaximalAccessRequest.NAME
-    access = FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+    ask = CreateContextRequest()
+    ask["buffer_name"] = MaximalAccessRequest.NAME
+    access = FileAccess.FILE_READ_ATTRIBUTES
     with connection.opened(place, access, 0, [ask]) as opened:
         attributes = opened.file_attributes
         folder = _has(attributes, FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
@@ -138,7 +137,7 @@ def _text(data: bytes, encoding: Encoding, *, ends: bool) -> tuple[str, int]:
         if ends or error.reason != "unexpected end of data":
             raise FileUnsuitable("The file is no text in this encoding. Read it with encoding base64.") from None
         if not error.start:
-            raise InvalidParameters("max_bytes: less than one character. Ask for at least 4.") from None
+            raise InvalidParameters("maxBytes: less than one character. Ask for at least 4.") from None
         return data[: error.start].decode(name), error.start
 
 
@@ -153,7 +152,7 @@ def _entries(folder: Any) -> Iterator[Entry]:
             answer = connection.receive(connection.send(query, tree.session.session_id, tree.tree_connect_id))
         except NoMoreFiles:
             return
-        page = SMB2QueryDirectoryResponse()
+        page = QueryDirectoryResponse()
         page.unpack(answer["data"].get_value())
         yield from entries(bytes(page["buffer"].get_value()))
 
@@ -161,7 +160,7 @@ def _entries(folder: Any) -> Iterator[Entry]:
 def _permissions(answers: list[Any]) -> dict[str, bool] | None:
     """What the user may do, None where the server does not say."""
     for answer in answers:
-        if isinstance(answer, SMB2CreateQueryMaximalAccessResponse) and not answer["query_status"].get_value():
+        if isinstance(answer, MaximalAccessResponse) and not answer["query_status"].get_value():
             mask = answer["maximal_access"].get_value()
             return {name: bool(mask & bit) for name, bit in _MAXIMAL}
     return None

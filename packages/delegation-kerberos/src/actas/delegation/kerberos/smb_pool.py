@@ -44,6 +44,7 @@ class SharePool:
         self._waiting = 0
         self._busy: set[UserConnection] = set()
         self._idle: dict[Owner, list[_Idle]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def run(
@@ -124,7 +125,16 @@ class SharePool:
         held.used = time.monotonic()
         self._idle.setdefault(owner, []).append(held)
         self._sweep()
-        asyncio.get_running_loop().call_later(self._settings.idle_seconds + 0.1, self._sweep)
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._timer is None and self._idle:
+            self._timer = asyncio.get_running_loop().call_later(self._settings.idle_seconds + 0.1, self._swept)
+
+    def _swept(self) -> None:
+        self._timer = None
+        self._sweep()
+        self._sweep_later()
 
     def _sweep(self) -> None:
         """Close what is too old or broken, and as many of the longest unused as there are too many."""
@@ -180,6 +190,8 @@ class SharePool:
     async def close(self) -> None:
         """Close all connections, which ends what waits for them. May be called twice."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         idle = [held.connection for kept in self._idle.values() for held in kept]
         self._idle.clear()
         for connection in [*idle, *self._busy]:

@@ -81,14 +81,14 @@ class FileShares:
         _between("limit", asked.limit, 1, self._settings.limits.entries)
         _between("offset", asked.offset, 0, _MOST_ENTRIES_SKIPPED)
         place = locate(path, self._settings.allow)
-        work = partial(list_folder, place=place, hidden=asked.include_hidden, skip=asked.offset, most=asked.limit)
+        work = partial(list_folder, place=place, hidden=asked.includeHidden, skip=asked.offset, most=asked.limit)
         return place, work
 
     def _read(self, path: str, asked: ReadFile) -> tuple[Place, Work]:
-        _between("max_bytes", asked.max_bytes, 1, self._settings.limits.bytes)
-        _between("offset", asked.offset, 0, _LARGEST_FILE - asked.max_bytes)
+        _between("maxBytes", asked.maxBytes, 1, self._settings.limits.bytes)
+        _between("offset", asked.offset, 0, _LARGEST_FILE - asked.maxBytes)
         place = locate(path, self._settings.allow)
-        work = partial(read, place=place, offset=asked.offset, most=asked.max_bytes, encoding=asked.encoding)
+        work = partial(read, place=place, offset=asked.offset, most=asked.maxBytes, encoding=asked.encoding)
         return place, work
 
 

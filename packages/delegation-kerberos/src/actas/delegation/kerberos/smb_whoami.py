@@ -8,22 +8,19 @@ import struct
 import uuid
 from typing import Any
 
-from smbprotocol.ioctl import (  # type: ignore[import-untyped]  # ships no types
-    CtlCode,
-    IOCTLFlags,
-    SMB2IOCTLRequest,
-    SMB2IOCTLResponse,
-)
-from smbprotocol.open import (  # type: ignore[import-untyped]
+from actas.core.errors import DownstreamUnavailable
+from actas.delegation.kerberos.smb_library import (
+    ControlCode,
+    ControlFlags,
+    ControlRequest,
+    ControlResponse,
     CreateDisposition,
-    FilePipePrinterAccessMask,
+    FileAccess,
     ImpersonationLevel,
     Open,
     ShareAccess,
+    TreeConnect,
 )
-from smbprotocol.tree import TreeConnect  # type: ignore[import-untyped]
-
-from actas.core.errors import DownstreamUnavailable
 
 _LSARPC = uuid.UUID("12345778-1234-abcd-ef00-0123456789ab").bytes_le + struct.pack("<HH", 0, 0)
 _NDR = uuid.UUID("8a885d04-1ceb-11c9-9fe8-08002b104860").bytes_le + struct.pack("<I", 2)
@@ -41,12 +38,12 @@ def account(session: Any, server: str) -> tuple[str, str]:  # Any: smbprotocol's
 
     Raises:
         DownstreamUnavailable: it does not say.
-        SMBException: it has no such pipe, or the connection broke.
+        Failure: it has no such pipe, or the connection broke.
     """
     tree = TreeConnect(session, rf"\\{server}\IPC$")
     tree.connect()
     pipe = Open(tree, "lsarpc")
-    access = FilePipePrinterAccessMask.FILE_READ_DATA | FilePipePrinterAccessMask.FILE_WRITE_DATA
+    access = FileAccess.FILE_READ_DATA | FileAccess.FILE_WRITE_DATA
     sharing = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE
     pipe.create(ImpersonationLevel.Impersonation, access, 0, sharing, CreateDisposition.FILE_OPEN, 0)
     try:
@@ -120,14 +117,14 @@ def _expect(kind: int, pdu: bytes) -> bytes:
 
 def _exchange(pipe: Any, data: bytes) -> bytes:
     """Write to the pipe and read from it, in one request (MS-SMB2 section 2.2.31, FSCTL_PIPE_TRANSCEIVE)."""
-    request = SMB2IOCTLRequest()
-    request["ctl_code"] = CtlCode.FSCTL_PIPE_TRANSCEIVE
+    request = ControlRequest()
+    request["ctl_code"] = ControlCode.FSCTL_PIPE_TRANSCEIVE
     request["file_id"] = pipe.file_id
-    request["flags"] = IOCTLFlags.SMB2_0_IOCTL_IS_FSCTL
+    request["flags"] = ControlFlags.SMB2_0_IOCTL_IS_FSCTL
     request["buffer"] = data
     request["max_output_response"] = _MOST_BYTES
     tree, connection = pipe.tree_connect, pipe.connection
     sent = connection.send(request, tree.session.session_id, tree.tree_connect_id)
-    response = SMB2IOCTLResponse()
+    response = ControlResponse()
     response.unpack(connection.receive(sent)["data"].get_value())
     return bytes(response["buffer"].get_value())

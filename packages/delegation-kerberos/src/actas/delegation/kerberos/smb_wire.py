@@ -7,12 +7,19 @@ server announce messages of any size.
 
 import logging
 import socket
+import threading
 import uuid
+from contextlib import suppress
 from typing import Any
 
-from smbprotocol import Dialects  # type: ignore[import-untyped]  # ships no types
-from smbprotocol.connection import Commands, Connection, SigningAlgorithms  # type: ignore[import-untyped]
-from smbprotocol.exceptions import SMBConnectionClosed, SMBException  # type: ignore[import-untyped]
+from actas.delegation.kerberos.smb_library import (
+    BaseConnection,
+    Commands,
+    ConnectionEnded,
+    Dialects,
+    Failure,
+    SigningAlgorithms,
+)
 
 _MOST_BYTES_OF_A_MESSAGE = 9 * 1024 * 1024
 """A read may answer with 8 MiB, Samba's and Windows's most; we ask for less."""
@@ -31,6 +38,7 @@ class Transport:
         self._address = (server, port)
         self._seconds = timeout
         self._socket: socket.socket | None = None
+        self._receiver: int | None = None
         self.connected = False
 
     def connect(self) -> None:
@@ -41,30 +49,35 @@ class Transport:
         self.connected = True
 
     def close(self) -> None:
-        """End it, from any thread: whoever sends or receives is woken. The thread that receives frees the socket."""
+        """End it, from any thread: whoever sends or receives is woken. The thread that receives gives back the socket,
+        for only then is it sure that it uses it no more."""
         self.connected = False
         if self._socket is not None:
-            try:
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
+            if threading.get_ident() == self._receiver:
                 self._socket.close()
 
     def send(self, message: Any) -> None:  # Any: bytes, or a structure of smbprotocol's
         """One message, with its length before it (MS-SMB2 section 2.1)."""
         packed: bytes = message if isinstance(message, bytes) else message.pack()
         if self._socket is None:
-            raise SMBConnectionClosed("not connected")
+            raise ConnectionEnded("not connected")
         try:
             self._socket.sendall(len(packed).to_bytes(4, "big") + packed)
         except OSError as error:
-            raise SMBConnectionClosed("the connection ended") from error
+            raise ConnectionEnded("the connection ended") from error
 
     def recv(self, timeout: float) -> bytes:
         """One message; empty at the end of the connection. ``timeout`` is not heeded: see :meth:`connect`."""
-        length = int.from_bytes(self._exactly(4), "big")
-        if length > _MOST_BYTES_OF_A_MESSAGE:
-            raise SMBException("the server announces a message that is too large")
-        return self._exactly(length) if length else b""
+        self._receiver = threading.get_ident()
+        head = self._exactly(4)
+        if not head:
+            return b""
+        length = int.from_bytes(head, "big")
+        if not 0 < length <= _MOST_BYTES_OF_A_MESSAGE:
+            raise Failure("the server announces a message that is too large, or none")
+        return self._exactly(length)
 
     def _exactly(self, length: int) -> bytes:
         """So many bytes, or none where the connection ended before."""
@@ -85,7 +98,7 @@ class Transport:
         return b"".join(parts)
 
 
-class SealedConnection(Connection):  # type: ignore[misc]  # its base is untyped
+class SealedConnection(BaseConnection):  # type: ignore[misc]  # its base is untyped
     """A connection on which only the answers to negotiation and login may be in the clear.
 
     Args:
@@ -94,29 +107,30 @@ class SealedConnection(Connection):  # type: ignore[misc]  # its base is untyped
     """
 
     def __init__(self, server: str, port: int) -> None:
+        # Here and below by its name and not by super(), of which type checkers know nothing: it has no types.
         self._transport: Transport | None = None
         self._login: Any = None  # Any: a header of smbprotocol's
-        super().__init__(uuid.uuid4(), server, port, require_signing=True)
+        BaseConnection.__init__(self, uuid.uuid4(), server, port, require_signing=True)
 
     def open(self, seconds: float) -> None:
         """Connect and negotiate.
 
         Raises:
-            OSError, SMBException: the server is not there, or has no SMB 3 with encryption.
+            OSError, Failure: the server is not there, or has no SMB 3 with encryption.
         """
         self.connect(timeout=seconds, preferred_signing_algos=list(_SIGNING))
         if self.dialect < Dialects.SMB_3_0_0 or not self.supports_encryption:
-            raise SMBException("the server has no SMB 3 with encryption")
+            raise Failure("the server has no SMB 3 with encryption")
 
     def verify_login(self, session_id: int) -> None:
         """See that the server signed its last answer to the login, with the key that only the service can know.
 
         Raises:
-            SMBException: it did not.
+            Failure: it did not.
         """
         if self._login is None:
-            raise SMBException("the login was not answered")
-        super().verify_signature(self._login, session_id, force=True)
+            raise Failure("the login was not answered")
+        BaseConnection.verify_signature(self, self._login, session_id, force=True)
 
     @property
     def transport(self) -> Transport | None:
@@ -138,11 +152,11 @@ class SealedConnection(Connection):  # type: ignore[misc]  # its base is untyped
         if asked == Commands.SMB2_SESSION_SETUP:
             self._login = header
         elif asked != Commands.SMB2_NEGOTIATE:
-            raise SMBException("an answer came in the clear")
-        super().verify_signature(header, session_id, force)
+            raise Failure("an answer came in the clear")
+        BaseConnection.verify_signature(self, header, session_id, force)
 
     def receive(
         self, request: Any, wait: bool = True, timeout: float | None = None, resolve_symlinks: bool = True
     ) -> Any:
         """As smbprotocol's, but a link is an error: it does not ask for what the link points to."""
-        return super().receive(request, wait=wait, timeout=timeout, resolve_symlinks=False)
+        return BaseConnection.receive(self, request, wait=wait, timeout=timeout, resolve_symlinks=False)

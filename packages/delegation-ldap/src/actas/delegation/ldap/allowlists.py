@@ -20,6 +20,8 @@ NEVER = frozenset(
 )
 """Attributes with passwords and keys: never asked for, searched by or returned, whatever a directory allows."""
 IN_CHAIN = "1.2.840.113556.1.4.1941"
+"""Active Directory's matching rule that follows groups in groups."""
+_MOST_ASKED = 100
 
 
 def without_options(attribute: str) -> str:
@@ -62,6 +64,8 @@ class AllowLists:
         """
         if not asked:
             return list(self._returned.values())
+        if len(asked) > _MOST_ASKED:
+            raise InvalidParameters(f"attributes: name {_MOST_ASKED} at most, or none to get all that are allowed.")
         self._all_in(asked, self._returned, "attributes")
         return list(dict.fromkeys(asked))
 

@@ -95,10 +95,10 @@ def _attributes(settings: LdapSettings) -> list[str]:
 
 def _bounds(settings: LdapSettings) -> list[str]:
     problems: list[str] = []
-    for section in ("limits", "pool"):
-        for name, value in vars(getattr(settings, section)).items():
-            if not 0 < value < math.inf:
-                problems.append(f"{section}.{name}: must be more than 0")
+    for section, values in (("limits", vars(settings.limits)), ("pool", vars(settings.pool))):
+        problems += [
+            f"{section}.{name}: must be more than 0" for name, value in values.items() if not 0 < value < math.inf
+        ]
     if settings.groups.most < 1 or settings.groups.deepest < 1:
         problems.append("groups: most and deepest must be more than 0")
     if settings.cursor_key and len(settings.cursor_key.reveal().encode(errors="surrogatepass")) < _SHORTEST_KEY:

@@ -87,16 +87,19 @@ class Connections:
             raise DownstreamUnavailable(detail="the module was closed") from None
         running.add_done_callback(lambda done: self._done(owner, job, done))
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await asyncio.shield(running)
-        except TimeoutError:
-            job.stop()
-            raise DelegationTimeout(detail="the deadline passed") from None
+            done, _ = await asyncio.wait((running,), timeout=max(0.0, deadline - time.monotonic()))
         except asyncio.CancelledError:
             job.stop()
             raise
+        if not done:
+            job.stop()
+            raise DelegationTimeout(detail="the deadline passed")
+        return running.result()
 
     async def _take_place(self, deadline: float) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # without waiting, and so without a clock
+            return
         if self._waiting >= self._settings.waiting:
             raise PoolExhausted
         self._waiting += 1

@@ -245,17 +245,17 @@ class _Structure(_Counting):
         if not isinstance(given, Mapping):
             raise self._wrong()
         says = cast("Mapping[str, object]", given)
-        match dict[str, object](says):
-            case {"and": list(parts), **rest} if parts and not rest:
-                return Group(True, tuple(self.filter(each, depth + 1) for each in cast("list[object]", parts)))
-            case {"or": list(parts), **rest} if parts and not rest:
-                return Group(False, tuple(self.filter(each, depth + 1) for each in cast("list[object]", parts)))
-            case {"not": part, **rest} if not rest:
-                return Not(self.filter(part, depth + 1))
-            case {"attribute": str(attribute), **rest} if is_attribute(attribute):
-                return self._item(attribute, rest)
-            case _:
-                raise self._wrong()
+        if len(says) == 1:
+            ((key, inside),) = says.items()
+            if key == "not":
+                return Not(self.filter(inside, depth + 1))
+            if key in ("and", "or") and isinstance(inside, list) and inside:
+                parts = cast("list[object]", inside)
+                return Group(key == "and", tuple(self.filter(each, depth + 1) for each in parts))
+        attribute = says.get("attribute")
+        if not isinstance(attribute, str) or not is_attribute(attribute):
+            raise self._wrong()
+        return self._item(attribute, {key: value for key, value in says.items() if key != "attribute"})
 
     def _item(self, attribute: str, says: dict[str, object]) -> Filter:
         match says:

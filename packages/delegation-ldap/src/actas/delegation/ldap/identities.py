@@ -1,7 +1,7 @@
 """The three ways in which the directory comes to see the user: whose links there are, and what they carry."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actas.core.errors import PrincipalUnavailable
@@ -10,6 +10,7 @@ from actas.core.tickets import Ticket
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.library import External, Gssapi, Simple, Way, monotonic, open_link
 from actas.delegation.ldap.link import Link
+from actas.delegation.ldap.messages import Control
 from actas.delegation.ldap.principals import Principals
 from actas.delegation.ldap.servers import Server
 from actas.delegation.ldap.settings import LdapSettings
@@ -26,7 +27,7 @@ class Entrance:
     """Whose link it is: it is used for nobody else."""
     open: Callable[[], Link]
     """Opens one. Blocks."""
-    controls: Sequence[bytes] = ()
+    controls: tuple[Control, ...] = ()
     """What goes with every operation."""
     details: dict[str, str] = field(default_factory=dict[str, str])
     """For the receipt."""

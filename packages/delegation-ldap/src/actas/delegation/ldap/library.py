@@ -24,9 +24,6 @@ with warnings.catch_warnings():
     import ldap3
     from ldap3.core.exceptions import LDAPException
 
-_FIRST_ID = 2**24
-"""Messages of a link have greater numbers than ldap3's, which it counts for the whole process."""
-
 
 @dataclass(frozen=True, slots=True)
 class Simple:
@@ -59,7 +56,7 @@ class _Verifying(ldap3.Tls):
     """TLS by the standard library's own rules: ldap3's compares the host's name with code of its own."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
+        super().__init__(validate=ssl.CERT_REQUIRED)  # pyright: ignore[reportUnknownMemberType] -- half typed
         self._context = context
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # Any: ldap3's
@@ -175,8 +172,7 @@ def _not_let_in(way: Way, detail: str, code: int) -> DelegationRefused | ServerA
 
 
 def _link(sock: socket.socket, way: Way) -> Link:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\0" * 16)  # ours are set for each step
-    link = Link(sock, first_id=_FIRST_ID)
+    link = Link(sock)
     if isinstance(way, Gssapi):
         link.good_until = way.good_until
     return link

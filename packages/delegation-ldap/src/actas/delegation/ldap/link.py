@@ -1,6 +1,6 @@
 """One connection on which requests go out together and answers come back, within bounds of time and size.
 
-It reads by itself: ldap3 waits for one answer at a time, and for as many bytes as a server sends.
+It sends and reads by itself: ldap3 waits for one answer at a time, and for as many bytes as a server sends.
 """
 
 import contextlib
@@ -9,44 +9,28 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from actas.core.errors import DelegationTimeout
 from actas.delegation.ldap import messages
-from actas.delegation.ldap.ber import Malformed, whole
 from actas.delegation.ldap.failures import AnswerTooLarge, ConnectionLost, UnexpectedAnswer
-from actas.delegation.ldap.messages import Answer
+from actas.delegation.ldap.messages import Answer, Malformed, Request
 
 _CHUNK = 64 * 1024
-_LARGEST = 16 * 1024 * 1024
-"""Bytes of one message, whatever is allowed for a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An operation with its controls."""
-
-    operation: bytes
-    controls: Sequence[bytes] = ()
+_GOODBYE = messages.request(3, messages.unbind(), ()).data
 
 
 class Link:
-    """A connection that is let in as somebody. One thread at a time uses it; :meth:`abort` may come from any.
+    """A connection that is let in as somebody. One thread at a time uses it; :meth:`abort` may come from any."""
 
-    Args:
-        first_id: above the numbers of all messages that were sent on it before.
-    """
-
-    def __init__(self, sock: socket.socket, *, first_id: int = 1000) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._next = first_id
         self.opened = time.monotonic()
         self.good_until = float("inf")
         """On :func:`time.monotonic`'s clock: when what it was let in by runs out."""
         self.broken = False
 
     def ask(self, requests: Sequence[Request], deadline: float, most_bytes: int) -> list[Answer]:
-        """Send all ``requests`` at once and read all their answers.
+        """Send all ``requests``, each with a number of its own, at once, and read all their answers.
 
         Args:
             deadline: on :func:`time.monotonic`'s clock.
@@ -54,14 +38,9 @@ class Link:
         Raises:
             DelegationTimeout, ConnectionLost, AnswerTooLarge, UnexpectedAnswer: the connection must not be used again.
         """
-        answers: dict[int, Answer] = {}
-        out = bytearray()
-        for request in requests:
-            out += messages.message(self._next, request.operation, request.controls)
-            answers[self._next] = Answer()
-            self._next += 1
+        answers = {request.number: Answer() for request in requests}
         self.broken = True  # until all has come back
-        self._send(bytes(out), deadline)
+        self._send(b"".join(request.data for request in requests), deadline)
         self._read(answers, deadline, most_bytes)
         self.broken = False
         return list(answers.values())
@@ -85,8 +64,8 @@ class Link:
             buffer += chunk
             try:
                 _take_all(buffer, answers)
-            except (Malformed, ValueError) as error:
-                raise UnexpectedAnswer(detail=f"{type(error).__name__}: {error}") from None
+            except Malformed as error:
+                raise UnexpectedAnswer(detail=str(error)) from None
         if buffer:
             raise UnexpectedAnswer(detail="more than was asked for")
 
@@ -128,14 +107,14 @@ class Link:
             if not self.broken:
                 self.broken = True
                 self._socket.settimeout(0)
-                self._socket.sendall(messages.message(self._next, messages.unbind(), ()))
+                self._socket.sendall(_GOODBYE)
         with contextlib.suppress(OSError):
             self._socket.close()
 
 
 def _take_all(buffer: bytearray, answers: dict[int, Answer]) -> None:
     at = 0
-    while (size := whole(buffer[at : at + 8], _LARGEST)) is not None and len(buffer) - at >= size:
+    while (size := messages.size_of(bytes(buffer[at : at + 8]))) is not None and len(buffer) - at >= size:
         messages.take(bytes(buffer[at : at + size]), answers)
         at += size
     del buffer[:at]

@@ -31,7 +31,7 @@ def groups_of(
     open_ends, kept, more = [str(name)], list[Entry](), False
     for _ in range(settings.deepest if nested else 1):
         level, cut = _level(talk, base, settings, open_ends)
-        more, open_ends = more or cut, []
+        more, open_ends = more or cut, list[str]()
         for entry in level:
             try:
                 key = parsed(entry.name).key

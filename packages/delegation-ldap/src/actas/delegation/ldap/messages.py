@@ -1,22 +1,23 @@
-"""The messages of LDAP (RFC 4511) that are sent and read here. No filter is ever text on the way there."""
+"""The messages of LDAP (RFC 4511), made and read by ldap3's own parts, without its state and its text of filters.
 
+A filter is compiled from the tree; every value of it travels through ldap3 with each byte escaped.
+"""
+
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from actas.delegation.ldap.ber import (
-    ENUMERATED,
-    OCTETS,
-    SEQUENCE,
-    SET,
-    Malformed,
-    boolean,
-    elements,
-    integer,
-    number,
-    text,
-    tlv,
-)
 from actas.delegation.ldap.filters import Extensible, Filter, Group, Match, Not, Present, Substrings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 asks pyasn1 for names that it calls otherwise by now
+    import ldap3
+
+_ldap3: Any = ldap3  # Any: what its stubs say of the parts, all of which it has imported, has holes
+_operation, _searching = _ldap3.operation, _ldap3.operation.search
+_rfc4511, _rfc3062 = _ldap3.protocol.rfc4511, _ldap3.protocol.rfc3062
+_reading, _asn1 = _ldap3.strategy.base.BaseStrategy, _ldap3.utils.asn1
 
 PROXIED_AUTHORIZATION = "2.16.840.1.113730.3.4.18"
 """RFC 4370."""
@@ -27,10 +28,40 @@ WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
 MODIFY_PASSWORD = "1.3.6.1.4.1.4203.1.11.1"  # noqa: S105 -- an object identifier (RFC 3062)
 BASE, ONE_LEVEL, SUBTREE = 0, 1, 2
 
-_ENTRY, _DONE, _REFERENCE, _INTERMEDIATE = 0x64, 0x65, 0x73, 0x79
-_RESULTS = frozenset({_DONE, 0x61, 0x67, 0x6F, 0x78})
-"""searchResDone, bindResponse, modifyResponse, compareResponse, extendedResp."""
-_MATCHES = {"=": 0xA3, ">=": 0xA5, "<=": 0xA6, "~=": 0xA8}
+_ENTRY, _REFERENCE, _EXTENDED, _INTERMEDIATE = 4, 19, 24, 25
+_RESULTS = frozenset({1, 5, 7, 15, _EXTENDED})
+"""Of bind, search, modify, compare and extended operations."""
+_VALUE = 11
+_MATCHES = {
+    "=": _searching.MATCH_EQUAL,
+    ">=": _searching.MATCH_GREATER_OR_EQUAL,
+    "<=": _searching.MATCH_LESS_OR_EQUAL,
+    "~=": _searching.MATCH_APPROX,
+}
+_ESCAPES = [f"\\{byte:02x}" for byte in range(256)]
+
+Control = tuple[str, bool, bytes]
+"""Object identifier, whether the server must refuse what it does not know, and value."""
+
+
+class Malformed(ValueError):
+    """These bytes are no such message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is asked, before it has a number."""
+
+    kind: str
+    request: Any  # pyasn1's
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A whole message, ready to be sent."""
+
+    number: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +69,7 @@ class Entry:
     """What a search found."""
 
     name: str
-    attributes: list[tuple[str, list[bytes]]]
+    attributes: dict[str, list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +101,7 @@ class Answer:
         return self.done
 
 
-def message(number_of_it: int, operation: bytes, controls: Sequence[bytes]) -> bytes:
-    """An LDAPMessage."""
-    return tlv(SEQUENCE, integer(number_of_it), operation, tlv(0xA0, *controls) if controls else b"")
-
-
-def control(oid: str, value: bytes, *, critical: bool) -> bytes:
-    """One control. A server that does not know one that is critical must refuse the operation."""
-    return tlv(SEQUENCE, text(oid), boolean(True) if critical else b"", tlv(OCTETS, value))
-
-
-def proxied_authorization(authzid: str) -> bytes:
+def proxied_authorization(authzid: str) -> Control:
     """The critical control: what goes with it is done as ``authzid`` (RFC 4370).
 
     Raises:
@@ -89,88 +110,79 @@ def proxied_authorization(authzid: str) -> bytes:
     kind, _, name = authzid.partition(":")
     if kind not in ("dn", "u") or not name:
         raise ValueError("an authorization identity begins with dn: or u: and goes on")
-    return control(PROXIED_AUTHORIZATION, authzid.encode(), critical=True)
+    return PROXIED_AUTHORIZATION, True, authzid.encode()
 
 
-def paged_results(size: int, cookie: bytes) -> bytes:
+def paged_results(size: int, cookie: bytes) -> Control:
     """The control that asks for a page."""
-    return control(PAGED_RESULTS, tlv(SEQUENCE, integer(size), tlv(OCTETS, cookie)), critical=False)
+    made: Any = _ldap3.protocol.rfc2696.paged_search_control(criticality=False, size=size, cookie=cookie)
+    return PAGED_RESULTS, False, bytes(made["controlValue"])
 
 
-def who_am_i() -> bytes:
+def who_am_i() -> Operation:
     """Asks whom the directory takes us for (RFC 4532)."""
-    return tlv(0x77, text(WHO_AM_I, 0x80))
+    return Operation("extendedReq", _operation.extended.extended_operation(WHO_AM_I))
 
 
-def change_password(old: str, new: str) -> bytes:
+def change_password(old: str, new: str) -> Operation:
     """Changes the password of whoever this is done as (RFC 3062): nobody is named."""
-    return tlv(0x77, text(MODIFY_PASSWORD, 0x80), tlv(0x81, tlv(SEQUENCE, text(old, 0x81), text(new, 0x82))))
+    value = _rfc3062.PasswdModifyRequestValue()
+    value["oldPasswd"], value["newPasswd"] = _rfc3062.OldPasswd(old.encode()), _rfc3062.NewPasswd(new.encode())
+    return Operation("extendedReq", _operation.extended.extended_operation(MODIFY_PASSWORD, value))
 
 
-def search(base: str, scope: int, what: Filter, attributes: Iterable[str], *, size: int = 0, seconds: int = 0) -> bytes:
+def search(
+    base: str, scope: int, what: Filter, attributes: Iterable[str], *, size: int = 0, seconds: int = 0
+) -> Operation:
     """A search that follows no alias. ``size`` and ``seconds`` are limits; 0 is none."""
-    return tlv(
-        0x63,
-        text(base),
-        integer(scope, ENUMERATED),
-        integer(0, ENUMERATED),
-        integer(size),
-        integer(seconds),
-        boolean(False),
-        encoded(what),
-        tlv(SEQUENCE, *(text(each) for each in attributes)),
-    )
+    request: Any = _rfc4511.SearchRequest()  # Any: pyasn1's
+    request["baseObject"] = _rfc4511.LDAPDN(base)
+    request["scope"], request["derefAliases"] = _rfc4511.Scope(scope), _rfc4511.DerefAliases(0)
+    request["sizeLimit"], request["timeLimit"] = _rfc4511.Integer0ToMax(size), _rfc4511.Integer0ToMax(seconds)
+    request["typesOnly"] = _rfc4511.TypesOnly(False)
+    request["filter"] = _searching.compile_filter(_node(what))
+    request["attributes"] = _searching.build_attribute_selection(list(attributes), None)
+    return Operation("searchRequest", request)
 
 
-def compare(name: str, attribute: str, value: bytes) -> bytes:
+def compare(name: str, attribute: str, value: bytes) -> Operation:
     """Asks whether an entry has a value."""
-    return tlv(0x6E, text(name), tlv(SEQUENCE, text(attribute), tlv(OCTETS, value)))
+    return Operation("compareRequest", _operation.compare.compare_operation(name, attribute, value, auto_encode=False))
 
 
-def modify(name: str, changes: Iterable[tuple[int, str, Sequence[bytes]]]) -> bytes:
-    """Changes an entry: 0 adds values, 1 deletes, 2 replaces."""
-    return tlv(
-        0x66,
-        text(name),
-        tlv(
-            SEQUENCE,
-            *(
-                tlv(
-                    SEQUENCE,
-                    integer(kind, ENUMERATED),
-                    tlv(SEQUENCE, text(attribute), tlv(SET, *(tlv(OCTETS, value) for value in values))),
-                )
-                for kind, attribute, values in changes
-            ),
-        ),
-    )
+def modify(name: str, changes: Iterable[tuple[int, str, Sequence[bytes]]]) -> Operation:
+    """Changes an entry, those of one attribute in their order: 0 adds values, 1 deletes, 2 replaces."""
+    listed: dict[str, list[tuple[int, list[bytes]]]] = {}
+    for kind, attribute, values in changes:
+        listed.setdefault(attribute, []).append((kind, list(values)))
+    return Operation("modifyRequest", _operation.modify.modify_operation(name, listed, auto_encode=False))
 
 
-def unbind() -> bytes:
+def unbind() -> Operation:
     """Says goodbye."""
-    return tlv(0x42)
+    return Operation("unbindRequest", _operation.unbind.unbind_operation())
 
 
-def encoded(what: Filter) -> bytes:
-    """A filter as it travels."""
-    match what:
-        case Group():
-            return tlv(0xA0 if what.every else 0xA1, *(encoded(part) for part in what.parts))
-        case Not():
-            return tlv(0xA2, encoded(what.part))
-        case Match():
-            return tlv(_MATCHES[what.how], text(what.attribute), tlv(OCTETS, what.value))
-        case Present():
-            return text(what.attribute, 0x87)
-        case Substrings():
-            pieces = [tlv(0x81, each) for each in what.middle]
-            pieces[:0] = [tlv(0x80, what.first)] if what.first else []
-            pieces += [tlv(0x82, what.last)] if what.last else []
-            return tlv(0xA4, text(what.attribute), tlv(SEQUENCE, *pieces))
-        case Extensible():
-            rule = text(what.rule, 0x81) if what.rule else b""
-            attribute = text(what.attribute, 0x82) if what.attribute else b""
-            return tlv(0xA9, rule, attribute, tlv(0x83, what.value), boolean(True, 0x84) if what.in_names else b"")
+def request(number: int, operation: Operation, controls: Sequence[Control]) -> Request:
+    """The message that asks ``operation``. ``number`` is used for nothing else that is under way."""
+    message: Any = _rfc4511.LDAPMessage()  # Any: pyasn1's
+    message["messageID"] = _rfc4511.MessageID(number)
+    message["protocolOp"] = _rfc4511.ProtocolOp().setComponentByName(operation.kind, operation.request)
+    if controls:
+        message["controls"] = _ldap3.protocol.convert.build_controls_list(list(controls))
+    return Request(number, _asn1.encode(message))
+
+
+def size_of(data: bytes) -> int | None:
+    """The size of the message that ``data`` begins with; None where too little of it is there to know.
+
+    Raises:
+        Malformed: it is none.
+    """
+    if data and data[0] != 0x30:
+        raise Malformed("no LDAP message")
+    size = _reading.compute_ldap_message_size(data)
+    return None if size < 0 else int(size)
 
 
 def take(data: bytes, answers: dict[int, Answer]) -> None:
@@ -179,46 +191,70 @@ def take(data: bytes, answers: dict[int, Answer]) -> None:
     Raises:
         Malformed: it is none, or belongs to no request of ours, as when the server says goodbye.
     """
-    ((_, content),) = elements(data)
-    parts = list(elements(content))
-    if len(parts) < 2:
-        raise Malformed("a message without an operation")
-    answer = answers.get(number(parts[0][1]))
-    if answer is None or answer.done is not None:
-        raise Malformed("an answer to nothing that was asked")
-    tag, body = parts[1]
-    if tag == _ENTRY:
-        answer.entries.append(_entry(body))
-    elif tag == _REFERENCE:
-        answer.references += 1
-    elif tag in _RESULTS:
-        answer.done = _done(body, parts[2][1] if len(parts) > 2 else b"")
-    elif tag != _INTERMEDIATE:
-        raise Malformed("an answer of another kind")
+    try:
+        message = _asn1.decode_message_fast(data)
+        answer = answers.get(message["messageID"])
+        if answer is None or answer.done is not None:
+            raise Malformed("an answer to nothing that was asked")
+        kind, payload = message["protocolOp"], message["payload"]
+        if kind == _ENTRY:
+            name = bytes(payload[0][3]).decode()
+            attributes = {
+                bytes(pair[0][3]).decode(): [bytes(value[3]) for value in pair[1][3]]
+                for pair in (each[3] for each in payload[1][3])
+            }
+            answer.entries.append(Entry(name, attributes))
+        elif kind == _REFERENCE:
+            answer.references += 1
+        elif kind in _RESULTS:
+            answer.done = _done(kind, payload, message["controls"] or ())
+        elif kind != _INTERMEDIATE:
+            raise Malformed("an answer of another kind")
+    except Malformed:
+        raise
+    except Exception as error:  # what ldap3's decoder raises on bytes that are no message is any of these
+        raise Malformed(f"no answer: {type(error).__name__}") from None
 
 
-def _entry(body: bytes) -> Entry:
-    (_, name), (_, listed) = elements(body)
-    attributes: list[tuple[str, list[bytes]]] = []
-    for _, each in elements(listed):
-        (_, described), (_, values) = elements(each)
-        attributes.append((described.decode(), [value for _, value in elements(values)]))
-    return Entry(name.decode(), attributes)
+def _done(kind: int, payload: Any, controls: Any) -> Done:  # Any: ldap3's
+    # Not by ldap3's own, which knows no result codes but those it lists.
+    value = next((bytes(part[3]) for part in payload[3:] if kind == _EXTENDED and part[2] == _VALUE), None)
+    cookie: bytes | None = None
+    for control in controls:
+        oid, said = _reading.decode_control_fast(control[3])
+        if oid == PAGED_RESULTS:
+            cookie = said["value"]["cookie"]
+    return Done(int(payload[0][3]), bytes(payload[2][3]).decode(errors="replace"), value, cookie)
 
 
-def _done(body: bytes, controls: bytes) -> Done:
-    parts = list(elements(body))
-    if len(parts) < 3:
-        raise Malformed("a result without a code")
-    value = next((content for tag, content in parts[3:] if tag == 0x8B), None)
-    return Done(number(parts[0][1]), parts[2][1].decode(errors="replace"), value, _cookie(controls))
+def _node(what: Filter) -> Any:  # ldap3's
+    """The filter as ldap3 knows it before it compiles one."""
+    match what:
+        case Group():
+            return _branch(_searching.AND if what.every else _searching.OR, what.parts)
+        case Not():
+            return _branch(_searching.NOT, (what.part,))
+        case Match():
+            said: dict[str, object] = {"attr": what.attribute, "value": _escaped(what.value)}
+            return _searching.FilterNode(_MATCHES[what.how], said)
+        case Present():
+            return _searching.FilterNode(_searching.MATCH_PRESENT, {"attr": what.attribute})
+        case Substrings():
+            said = {"attr": what.attribute, "initial": _escaped(what.first), "final": _escaped(what.last)}
+            said["any"] = [_escaped(each) for each in what.middle]
+            return _searching.FilterNode(_searching.MATCH_SUBSTRING, said)
+        case Extensible():
+            said = {"attr": what.attribute, "matchingRule": what.rule, "dnAttributes": what.in_names}
+            return _searching.FilterNode(_searching.MATCH_EXTENSIBLE, {**said, "value": _escaped(what.value)})
 
 
-def _cookie(controls: bytes) -> bytes | None:
-    for _, each in elements(controls):
-        parts = list(elements(each))
-        if len(parts) > 1 and parts[0][1] == PAGED_RESULTS.encode():
-            ((_, value),) = elements(parts[-1][1])
-            (_, _), (_, cookie) = elements(value)
-            return cookie
-    return None
+def _branch(tag: int, parts: Iterable[Filter]) -> Any:  # ldap3's
+    node = _searching.FilterNode(tag)
+    for part in parts:
+        node.append(_node(part))
+    return node
+
+
+def _escaped(value: bytes) -> str:
+    """Each byte as an escape (RFC 4515 section 3), which ldap3 makes the byte again."""
+    return "".join([_ESCAPES[byte] for byte in value])

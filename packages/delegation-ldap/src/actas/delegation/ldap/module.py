@@ -206,7 +206,7 @@ class LdapDelegation:
             raise InvalidParameters(f"limit: must be 1 to {limits.entries}.")
         base, attributes = allowed.base(given.base), allowed.attributes(given.attributes)
         about = [call.session.issuer, call.session.subject, principal, str(base), given.scope, attributes]
-        about.append(messages.encoded(what).hex())
+        about.append(repr(what))
         passed_over = self._cursors.entries(given.cursor, about)
         wanted = Wanted(base, _SCOPES[given.scope], what, attributes, given.limit, passed_over)
         return lambda talk: self._shown(search(talk, wanted, allowed, limits), about)

@@ -130,6 +130,8 @@ def same(one: str, other: str) -> bool:
     other_kind, _, other_name = other.partition(":")
     if kind != other_kind or not name or not other_name:
         return False
+    if one == other and kind in ("dn", "u"):  # as nearly always
+        return True
     if kind != "dn":
         return kind == "u" and name.casefold() == other_name.casefold()
     try:

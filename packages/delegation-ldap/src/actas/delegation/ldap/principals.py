@@ -1,6 +1,7 @@
 """From a session to what the directory calls its user."""
 
 import re
+from functools import lru_cache
 
 from actas.core.errors import PrincipalUnavailable
 from actas.core.models import Session
@@ -8,6 +9,8 @@ from actas.delegation.ldap.names import NotAName, escaped, parsed
 from actas.delegation.ldap.settings import LdapSettings
 
 _PLACE = "{}"
+_KEPT = 4096
+"""Names of late, so that they are not put together for each call."""
 _SAFE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.@-]| (?! )){0,62}[A-Za-z0-9_.@-]|[A-Za-z0-9_]", re.ASCII)
 
 
@@ -58,7 +61,8 @@ class Principals:
         self._field = settings.principal
         self._known_as = Template(settings.authzid)
         self._asked_as = Template(settings.asked_as or settings.authzid)
-        self._services = {settings.service.dn} if settings.service else set[str]()
+        self._service = parsed(settings.service.dn).key if settings.service else None
+        self._known = lru_cache(_KEPT)(self._made)
 
     def of(self, session: Session) -> str:
         """What the directory calls the session's user: ``dn:…`` or ``u:…``.
@@ -69,9 +73,12 @@ class Principals:
         return self.known_as(self._name(session))
 
     def known_as(self, name: str) -> str:
-        """What the directory calls ``name``."""
+        """What the directory calls ``name``. Raises PrincipalUnavailable."""
+        return self._known(name)
+
+    def _made(self, name: str) -> str:
         made = self._known_as.of(name)
-        if self._known_as.is_name and any(_same_name(made[3:], service) for service in self._services):
+        if self._known_as.is_name and parsed(made.partition(":")[2]).key == self._service:
             raise PrincipalUnavailable(detail="the name is the gateway's own")
         return made
 
@@ -90,7 +97,3 @@ class Principals:
         if not safe(name):
             raise PrincipalUnavailable(detail=f"the session's {self._field} is no safe name")
         return name
-
-
-def _same_name(one: str, other: str) -> bool:
-    return parsed(one).key == parsed(other).key

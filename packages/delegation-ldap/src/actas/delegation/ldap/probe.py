@@ -12,7 +12,7 @@ from actas.delegation.ldap.failures import (
     AssumptionRefused,
 )
 from actas.delegation.ldap.identities import Entrance, Identities
-from actas.delegation.ldap.link import Link, Request
+from actas.delegation.ldap.link import Link
 from actas.delegation.ldap.principals import Principals
 from actas.delegation.ldap.servers import Server
 from actas.delegation.ldap.settings import LdapSettings
@@ -65,8 +65,7 @@ class Probe:
 
     def _known(self, link: Link, entrance: Entrance) -> None:
         """See that the server knows the control and the question at all."""
-        request = Request(self._proof.question, entrance.controls)
-        (answer,) = link.ask([request], time.monotonic() + _SECONDS, _BYTES)
+        (answer,) = link.ask([self._proof.question(entrance.controls)], time.monotonic() + _SECONDS, _BYTES)
         if answer.end.code == UNAVAILABLE_CONTROL:
             raise ConfigurationError(
                 "identity: the directory does not know proxied authorization (RFC 4370). Use another identity.",
@@ -83,7 +82,7 @@ class Probe:
         link = self._identities.as_gateway(server)
         try:
             until = time.monotonic() + _SECONDS
-            (answer,) = link.ask([Request(self._proof.question)], until, _BYTES)
+            (answer,) = link.ask([self._proof.question(())], until, _BYTES)
             if answer.end.code != SUCCESS:
                 raise DownstreamUnavailable(detail=f"LDAP result {answer.end.code}, asked who the gateway is")
             try:

@@ -15,8 +15,6 @@ from actas.delegation.ldap.names import Name
 from actas.delegation.ldap.settings import LimitSettings
 from actas.delegation.ldap.values import shown
 
-_WHAT = "The search"
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -53,17 +51,16 @@ def search(talk: Conversation, wanted: Wanted, allowed: AllowLists, limits: Limi
     """
     if wanted.passed_over > limits.passed_over:
         raise LimitExceeded(f"A cursor passes over {limits.passed_over} entries at most. Use a narrower filter.")
-    request = _request(talk, wanted)  # every page must be asked for in the same words
-    last, found, cookie = wanted.passed_over + wanted.limit, Found(), b""
+    last = wanted.passed_over + wanted.limit
+    if last < limits.page:
+        return _at_once(talk, wanted, allowed, limits, last + 1)
+    request = _request(talk, wanted, 0)  # every page must be asked for in the same words
+    found, cookie = Found(), b""
     while True:
         answer = talk.ask(request, messages.paged_results(min(limits.page, last - found.seen), cookie))
-        end = answer.end
-        if end.code not in (SUCCESS, SIZE_LIMIT):
-            raise refused(end, _WHAT)
-        found.elsewhere = found.elsewhere or answer.references > 0
-        full = _take(found, answer.entries, wanted, allowed, limits.bytes)
-        cookie = end.cookie or b""
-        found.more = full or bool(cookie) or end.code == SIZE_LIMIT
+        full = _take(found, _good(answer), wanted, allowed, limits.bytes)
+        cookie = answer.end.cookie or b""
+        found.more = full or bool(cookie) or answer.end.code == SIZE_LIMIT
         if not cookie:
             return found
         if full or found.seen >= last:
@@ -71,19 +68,36 @@ def search(talk: Conversation, wanted: Wanted, allowed: AllowLists, limits: Limi
             return found
 
 
-def _request(talk: Conversation, wanted: Wanted) -> bytes:
+def _at_once(talk: Conversation, wanted: Wanted, allowed: AllowLists, limits: LimitSettings, size: int) -> Found:
+    """What fits into one page needs no pages: one entry too many says that there are more."""
+    found = Found()
+    answer = talk.ask(_request(talk, wanted, size))
+    full = _take(found, _good(answer), wanted, allowed, limits.bytes)
+    found.more = full or answer.end.code == SIZE_LIMIT
+    return found
+
+
+def _good(answer: messages.Answer) -> messages.Answer:
+    if answer.end.code not in (SUCCESS, SIZE_LIMIT):
+        raise refused(answer.end, "The search")
+    return answer
+
+
+def _request(talk: Conversation, wanted: Wanted, size: int) -> messages.Operation:
     return messages.search(
         str(wanted.base),
         wanted.scope,
         wanted.what,
         wanted.attributes,
+        size=size,
         seconds=max(1, math.ceil(talk.deadline - time.monotonic())),
     )
 
 
-def _take(found: Found, came: list[messages.Entry], wanted: Wanted, allowed: AllowLists, most_bytes: int) -> bool:
+def _take(found: Found, came: messages.Answer, wanted: Wanted, allowed: AllowLists, most_bytes: int) -> bool:
     """Whether that was too much, and something was left out."""
-    for entry in came:
+    found.elsewhere = found.elsewhere or came.references > 0
+    for entry in came.entries:
         if found.seen < wanted.passed_over:
             found.seen += 1
             continue

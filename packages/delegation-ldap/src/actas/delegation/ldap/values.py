@@ -21,7 +21,7 @@ def shown(entry: Entry, allowed: AllowLists) -> dict[str, object]:
     attributes: dict[str, list[str]] = {}
     encoded: list[str] = []
     cut: list[str] = []
-    for described, values in entry.attributes:
+    for described, values in entry.attributes.items():
         if not allowed.may_return(described):
             continue
         name, ranged = _without_range(described)

@@ -34,7 +34,8 @@ from actas.delegation.sql.placeholders import bind
 from actas.delegation.sql.principals import Principals
 from actas.delegation.sql.results import Page
 from actas.delegation.sql.servers import Wanted
-from actas.delegation.sql.settings import SqlSettings, check
+from actas.delegation.sql.settings import SqlSettings
+from actas.delegation.sql.settings_check import check
 from actas.delegation.sql.signed_claims import ClaimSigner
 from actas.delegation.sql.transaction import Answer, Bounds, Statement, run_as
 

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from psycopg import AsyncConnection, OperationalError, pq
 from psycopg.pq.abc import PGconn
+from psycopg.rows import TupleRow, tuple_row
 
 from actas.core.tickets import Ticket
 from actas.delegation.sql.kerberos_caches import KerberosCaches
@@ -23,7 +24,7 @@ _GLANCE_MILLISECONDS = 100
 """So long it takes at most until a login that nobody waits for any more is given up."""
 
 
-class TicketConnection(AsyncConnection):
+class TicketConnection(AsyncConnection[TupleRow]):
     """A connection that was opened with a ticket."""
 
     principal: str
@@ -67,7 +68,7 @@ class TicketLogins:
             given_up.set()
             job.add_done_callback(_finish)
             raise
-        connection = TicketConnection(pgconn)
+        connection = TicketConnection(pgconn, tuple_row)
         connection.principal = ticket.principal
         connection.prepare_threshold = None
         try:

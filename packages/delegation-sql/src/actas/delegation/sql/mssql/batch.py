@@ -66,11 +66,31 @@ def call_of(procedure: str, params: Mapping[str, Scalar]) -> str:
     return f"EXEC [{schema}].[{name}] {given}".rstrip()
 
 
+def own_batch(principal: str, text: str, bound: Bound, *, mark: str) -> str:
+    """All of it in a session of the user's own: nothing is taken, and nothing given back."""
+    others = " OR ".join(
+        f"{name} IS NULL OR {name} <> {quoted(principal)} COLLATE Latin1_General_BIN2"
+        for name in ("SUSER_SNAME()", "ORIGINAL_LOGIN()")
+    )
+    lines = [
+        "SET NOCOUNT, XACT_ABORT ON;",
+        "DECLARE @actas_count bigint;",
+        *bound.variables,
+        f"IF {others} THROW 50000, N'actas: not the user', 1;",
+        f"{_WHO.format(mark=quoted(mark))};",
+        f"EXEC sys.sp_executesql {_arguments(text, bound)};",
+        "SET @actas_count = @@ROWCOUNT;",
+        f"{_BACK.format(mark=quoted(mark))};",
+    ]
+    return "\n".join(lines)
+
+
+def _arguments(text: str, bound: Bound) -> str:
+    return ", ".join([quoted(text), *([quoted(bound.declared), bound.given] if bound.declared else [])])
+
+
 def batch(principal: str, text: str, bound: Bound, *, impersonate: str, mark: str) -> str:
     """All of it. ``mark`` is a word that nobody can guess: it tells our own results from the user's."""
-    arguments = [quoted(text)]
-    if bound.declared:
-        arguments += [quoted(bound.declared), bound.given]
     who = quoted(principal)
     lines = [
         "SET NOCOUNT, XACT_ABORT ON;",
@@ -82,7 +102,7 @@ def batch(principal: str, text: str, bound: Bound, *, impersonate: str, mark: st
         f"IF @actas_cookie IS NULL OR {_SELF[impersonate]} IS NULL "
         f"OR {_SELF[impersonate]} <> {who} COLLATE Latin1_General_BIN2 THROW 50000, N'actas: not the user', 1;",
         f"{_WHO.format(mark=quoted(mark))};",
-        f"EXEC sys.sp_executesql {', '.join(arguments)};",
+        f"EXEC sys.sp_executesql {_arguments(text, bound)};",
         "SET @actas_count = @@ROWCOUNT;",
         "END TRY",
         "BEGIN CATCH",

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +30,10 @@ C = TypeVar("C", bound=Closable)
 A = TypeVar("A", bound=Spendable)
 
 
+Opening = Callable[[], Awaitable[Callable[[], C]]]
+"""Gets what opens a connection; that blocks, and is for a thread."""
+
+
 @dataclass(slots=True)
 class _Idle(Generic[C]):
     connection: C
@@ -40,9 +44,8 @@ class _Idle(Generic[C]):
 class Connections(Generic[C]):
     """At most ``total`` connections, each one user's from its opening to its end."""
 
-    def __init__(self, settings: PoolSettings, open_one: Callable[[], C]) -> None:
+    def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._open = open_one
         self._threads = ThreadPoolExecutor(settings.total, thread_name_prefix="actas-mssql")
         self._total = asyncio.Semaphore(settings.total)
         self._of_user: dict[str, asyncio.Semaphore] = {}
@@ -52,9 +55,12 @@ class Connections(Generic[C]):
         self._busy = 0
         self._closed = False
 
-    async def run(self, user: str, work: Callable[[C], A], seconds: float) -> A:
+    async def run(self, user: str, work: Callable[[C], A], seconds: float, opening: Opening[C]) -> A:
         """Do ``work`` on a connection of ``user``'s. It goes on where the caller does not wait for it, and keeps its
         place until it is done.
+
+        Args:
+            opening: gets what opens one, where none of the user's is left.
 
         Raises:
             PoolExhausted: no place in time.
@@ -69,10 +75,13 @@ class Connections(Generic[C]):
         idle = self._kept(user)
         self._busy += 1
         try:
-            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, idle, work)
-        except RuntimeError:
+            hold = _new(await opening()) if idle is None else lambda: idle
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, hold, work)
+        except BaseException as error:
             self._give_place(user)
-            raise DownstreamUnavailable(detail="the module was closed") from None
+            if self._closed and isinstance(error, RuntimeError):
+                raise DownstreamUnavailable(detail="the module was closed") from None
+            raise
         job.add_done_callback(lambda done: self._done(user, done))
         try:
             async with asyncio.timeout(max(0.0, seconds - (time.monotonic() - started))):
@@ -90,8 +99,8 @@ class Connections(Generic[C]):
             del self._idle[user]  # or there would be a list for each user who ever came
         return idle
 
-    def _job(self, idle: _Idle[C] | None, work: Callable[[C], A]) -> tuple[A, _Idle[C] | None]:
-        held = idle or _Idle(self._open(), time.monotonic(), 0.0)
+    def _job(self, hold: Callable[[], _Idle[C]], work: Callable[[C], A]) -> tuple[A, _Idle[C] | None]:
+        held = hold()
         try:
             answer = work(held.connection)
         except BaseException:
@@ -181,6 +190,10 @@ class Connections(Generic[C]):
             with suppress(RuntimeError):
                 self._threads.submit(_close, connection)
         self._threads.shutdown(wait=False)
+
+
+def _new(open_one: Callable[[], C]) -> Callable[[], _Idle[C]]:
+    return lambda: _Idle(open_one(), time.monotonic(), 0.0)
 
 
 def _close(connection: Closable) -> None:

@@ -15,7 +15,7 @@ import pymssql
 
 from actas.core.errors import ConfigurationError, DownstreamUnavailable, IdentityMismatch
 from actas.delegation.sql.mssql.failures import from_driver, numbered
-from actas.delegation.sql.mssql.settings import MssqlSettings
+from actas.delegation.sql.mssql.settings import MssqlServiceSettings, MssqlSettings
 from actas.delegation.sql.mssql.tls import section, stranger
 
 _EXACT = 2**53
@@ -38,6 +38,23 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class OwnConnection:
+    """A connection that a ticket opened."""
+
+    def __init__(self, connection: Connection, principal: str) -> None:
+        self._connection = connection
+        self.principal = principal
+        """Whose ticket it was."""
+
+    def cursor(self) -> Cursor:
+        """pymssql's."""
+        return self._connection.cursor()
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+
 _connect = cast("Callable[..., Connection]", pymssql.connect)
 
 
@@ -48,6 +65,8 @@ class Answer:
     user: str
     login: str
     original: str
+    ticket_of: str | None = None
+    """The principal whose ticket opened the connection, where one did."""
     columns: list[str] = field(default_factory=list[str])
     rows: list[list[object]] = field(default_factory=list[list[object]])
     has_result: bool = False
@@ -65,14 +84,17 @@ class Driver:
         self._settings = settings
         self._server = section(settings.host, settings.port, settings.ca_file)
 
-    def open(self) -> Connection:
-        """Log in as the service, over verified TLS.
+    def open(self, service: MssqlServiceSettings) -> Connection:
+        """Log in as ``service``, over verified TLS.
 
         Raises:
             DownstreamUnavailable: no server, no certificate that the authority signed for this host, or no login.
         """
-        service = self._settings.service
-        return self._open(self._server, service.login, service.password.reveal())
+        try:
+            return self.log_in(self._server, service.login, service.password.reveal())
+        except pymssql.Error as error:
+            number, words = numbered(error)
+            raise DownstreamUnavailable(detail=f"SQL Server, logging in: {number}: {words}") from None
 
     def check_verification(self) -> None:
         """See that this FreeTDS verifies: towards an authority that has signed nothing it must not get to the login.
@@ -96,39 +118,42 @@ class Driver:
                 return
         raise ConfigurationError("this FreeTDS does not verify certificates: install pymssql from PyPI")
 
-    def _open(self, server: str, user: str, password: str) -> Connection:
-        try:
-            return _connect(
-                server=server,
-                port=str(self._settings.port),  # its default would win over the section's
-                user=user,
-                password=password,
-                database=self._settings.database,
-                login_timeout=math.ceil(self._settings.pool.connect_seconds),
-                timeout=math.ceil(self._settings.limits.seconds),
-                appname="actas",
-                autocommit=True,
-                conn_properties="",
-            )
-        except pymssql.Error as error:
-            number, words = numbered(error)
-            raise DownstreamUnavailable(detail=f"SQL Server, logging in: {number}: {words}") from None
-
-    def run(self, connection: Connection, text: str, mark: str, *, reads: bool) -> Answer:
-        """Run a batch that :func:`~.batch.batch` made. After any error the connection must be closed.
+    def log_in(self, server: str, user: str | None = None, password: str | None = None) -> Connection:
+        """Log in to ``server``, a section of FreeTDS's configuration; without a name, by a ticket.
 
         Raises:
-            IdentityMismatch: the session was not the user's, or not the service's afterwards.
+            pymssql.Error: whatever went wrong.
+        """
+        return _connect(
+            server=server,
+            port=str(self._settings.port),  # its default would win over the section's
+            user=user,
+            password=password,
+            database=self._settings.database,
+            login_timeout=math.ceil(self._settings.pool.connect_seconds),
+            timeout=math.ceil(self._settings.limits.seconds),
+            appname="actas",
+            autocommit=True,
+            conn_properties="",
+        )
+
+    def run(self, connection: Connection, text: str, mark: str, login: str, *, reads: bool) -> Answer:
+        """Run a batch of :mod:`.batch`. After any error the connection must be closed.
+
+        Raises:
+            IdentityMismatch: the session was not the user's, or not that of ``login`` afterwards.
             DelegationError: see :mod:`.failures`.
         """
         try:
             cursor = connection.cursor()
             cursor.execute(text)
-            return self._read(cursor, mark, reads=reads)
+            answer = self._read(cursor, mark, login, reads=reads)
         except pymssql.Error as error:
             raise from_driver(error) from None
+        answer.ticket_of = connection.principal if isinstance(connection, OwnConnection) else None
+        return answer
 
-    def _read(self, cursor: Cursor, mark: str, *, reads: bool) -> Answer:
+    def _read(self, cursor: Cursor, mark: str, owner: str, *, reads: bool) -> Answer:
         answer: Answer | None = None
         while True:
             if cursor.description is not None:
@@ -136,7 +161,8 @@ class Driver:
                 if first is not None and first[0] == mark:
                     user, login, original = (str(value) for value in first[1:4])
                     if answer is not None:
-                        self._is_back(login, original)
+                        if {login.casefold(), original.casefold()} != {owner.casefold()}:
+                            raise IdentityMismatch(detail="the session did not come back to whose it is")
                         answer.affected = int(str(first[4])) if first[4] is not None and not answer.has_result else None
                         return answer
                     answer = Answer(user, login, original)
@@ -172,11 +198,6 @@ class Driver:
                 answer.spent = True  # closing the connection is the cheapest way to stop the server
                 return
             row = cursor.fetchone()  # what writes is read to its end: stopped, it would be undone
-
-    def _is_back(self, login: str, original: str) -> None:
-        service = self._settings.service.login.casefold()
-        if login.casefold() != service or original.casefold() != service:
-            raise IdentityMismatch(detail="the session did not come back to the service's login")
 
 
 def plain(value: object) -> object:

@@ -20,10 +20,11 @@ from actas.delegation.sql.failures import StatementFailed
 from actas.delegation.sql.levels import Level
 from actas.delegation.sql.mssql import catalog
 from actas.delegation.sql.mssql.actions import Procedure, Scalar, TableDetails, TsqlQuery, actions
-from actas.delegation.sql.mssql.batch import batch, bind, call_of
+from actas.delegation.sql.mssql.batch import bind, call_of
 from actas.delegation.sql.mssql.connections import Connections
 from actas.delegation.sql.mssql.driver import Answer, Connection, Driver
 from actas.delegation.sql.mssql.gate import TsqlGate
+from actas.delegation.sql.mssql.identities import identity_of
 from actas.delegation.sql.mssql.principals import MssqlPrincipals
 from actas.delegation.sql.mssql.settings import MssqlSettings, check
 
@@ -47,7 +48,8 @@ class MssqlDelegation:
         self._gate = TsqlGate(settings.allowed_functions)
         self._procedures = {name.casefold(): name for name in settings.procedures}
         self._driver = Driver(settings)
-        self._pool = Connections[Connection](settings.pool, self._driver.open)
+        self._identity = identity_of(settings, self._driver)
+        self._pool = Connections[Connection](settings.pool)
 
     @property
     def actions(self) -> Sequence[Action]:
@@ -55,14 +57,18 @@ class MssqlDelegation:
         return self._actions
 
     async def initialize(self) -> None:
-        """See that certificates are verified, then that the service can log in.
+        """See that certificates are verified, then that the service can log in, where there is one.
 
         Raises:
             ConfigurationError: FreeTDS does not verify.
             DownstreamUnavailable: the server does not answer, cannot be verified or does not let the service in.
         """
         await asyncio.to_thread(self._driver.check_verification)
-        await asyncio.to_thread(lambda: self._driver.open().close())
+        service = self._settings.service
+        if service is not None:
+            await asyncio.to_thread(lambda: self._driver.open(service).close())
+        elif not (await self.health_check()).healthy:
+            raise DownstreamUnavailable(detail="the server does not answer")
 
     def principal(self, session: Session) -> str:
         """The session's name in the database. See :class:`~.principals.MssqlPrincipals`."""
@@ -104,7 +110,7 @@ class MssqlDelegation:
                 text, values, reads = *_asked(parameters), True
             case _:
                 raise UnknownAction
-        answer = await self._run(principal, text, values, reads, call.remaining(time.monotonic()))
+        answer = await self._run(call, principal, text, values, reads)
         match parameters:
             case ListTables():
                 data = _page(answer, "tables", parameters.offset, parameters.limit)
@@ -144,15 +150,20 @@ class MssqlDelegation:
             raise InvalidParameters("name: there is no such procedure for you here.")
         return call_of(name, parameters.params)
 
-    async def _run(self, principal: str, text: str, params: dict[str, Scalar], reads: bool, left: float) -> Answer:
-        settings = self._settings
+    async def _run(
+        self, call: DelegationCall, principal: str, text: str, params: dict[str, Scalar], reads: bool
+    ) -> Answer:
+        settings, identity, left = self._settings, self._identity, call.remaining(time.monotonic())
         bound = bind(params, most_bytes=settings.limits.parameter_bytes)
         mark = secrets.token_hex(16)
-        whole = batch(principal, text, bound, impersonate=settings.impersonate, mark=mark)
+        whole, login = identity.batch(principal, text, bound, mark), identity.login(principal)
         try:
             async with asyncio.timeout(min(left, settings.limits.seconds + settings.pool.wait_seconds)):
                 answer = await self._pool.run(
-                    principal, lambda connection: self._driver.run(connection, whole, mark, reads=reads), left
+                    identity.owner(principal, call.session),
+                    lambda connection: self._driver.run(connection, whole, mark, login, reads=reads),
+                    left,
+                    identity.opening(call),
                 )
         except TimeoutError:
             raise DelegationTimeout(detail="the deadline passed") from None
@@ -160,16 +171,15 @@ class MssqlDelegation:
             raise
         except Exception as error:
             raise DownstreamUnavailable(detail=f"the driver failed: {type(error).__name__}") from None
-        if self._seen(answer) != principal:
+        if identity.seen(answer) != principal:
             raise IdentityMismatch(detail="the batch ran as somebody else")
         return answer
 
-    def _seen(self, answer: Answer) -> str:
-        return answer.user if self._settings.impersonate == "user" else answer.login
-
     def _receipt(self, answer: Answer) -> Receipt:
         details = {"user_name": answer.user, "suser_sname": answer.login, "original_login": answer.original}
-        return Receipt(identity=self._seen(answer), method=f"execute_as_{self._settings.impersonate}", details=details)
+        if answer.ticket_of is not None:
+            details["kerberos"] = answer.ticket_of
+        return Receipt(identity=self._identity.seen(answer), method=self._identity.method, details=details)
 
 
 def _asked(parameters: ListTables | TableDetails) -> tuple[str, dict[str, Scalar]]:

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from actas.core.errors import ConfigurationError
 from actas.core.hookspecs import hookimpl
-from actas.core.protocols import DelegationModule, ModuleKind
+from actas.core.protocols import CredentialUse, DelegationModule, ModuleKind
 from actas.delegation.sql.mssql.settings import MssqlSettings
 
 
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``mssql``: SQL Server, as the user."""
-    return [ModuleKind(name="mssql", settings=MssqlSettings, create=create)]
+    return [ModuleKind(name="mssql", settings=MssqlSettings, create=create, tickets=CredentialUse.OPTIONAL)]
 
 
 def create(name: str, settings: MssqlSettings) -> DelegationModule:

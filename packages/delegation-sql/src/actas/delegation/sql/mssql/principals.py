@@ -16,7 +16,9 @@ class MssqlPrincipals:
 
     def __init__(self, settings: MssqlSettings) -> None:
         self._field = settings.principal
-        self._denied = _DENIED | {name.casefold() for name in (*settings.denied_principals, settings.service.login)}
+        self._denied = _DENIED | {name.casefold() for name in settings.denied_principals}
+        if settings.service is not None:
+            self._denied |= {settings.service.login.casefold()}
 
     def of(self, session: Session) -> str:
         """The user's name.

@@ -36,7 +36,8 @@ class MssqlLevelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class MssqlSettings:
-    """A SQL Server database in which every call runs as the user who made it, by `EXECUTE AS … WITH COOKIE`."""
+    """A SQL Server database in which every call runs as the user who made it, by `EXECUTE AS … WITH COOKIE`
+    or by the user's own login."""
 
     host: str
     """The server's host name: the one that its certificate is for."""
@@ -45,14 +46,19 @@ class MssqlSettings:
     ca_file: str
     """PEM file of the authority that signed the server's certificate. Encryption and verification cannot be
     turned off."""
-    service: MssqlServiceSettings
-    """The login of the gateway."""
+    identity: Literal["impersonate", "integrated"] = "impersonate"
+    """How the server learns who the user is. `impersonate`: `service` logs in, and each call takes the user's identity.
+    `integrated`: the user's own Kerberos ticket logs in, from the module that `tickets_from` names; there is no service
+    login then, and the server's rules for the user's login hold."""
+    service: MssqlServiceSettings | None = None
+    """The login of the gateway. Needed by `impersonate`."""
     port: int = 1433
     """The server's TCP port."""
     impersonate: Literal["user", "login"] = "user"
-    """`user`: `EXECUTE AS USER`, which reaches no other database. `login`: `EXECUTE AS LOGIN`."""
+    """For `impersonate`. `user`: `EXECUTE AS USER`, which reaches no other database. `login`: `EXECUTE AS LOGIN`."""
     principal: Literal["legacy_username", "username", "subject"] = "legacy_username"
-    """Which of the session's names is the user's, as `USER_NAME()` (or, with `login`, `SUSER_SNAME()`) gives it."""
+    """Which of the session's names is the user's, as `USER_NAME()` gives it. With `login` or `integrated` it is
+    `SUSER_SNAME()` that does: `DOMAIN\\user`, in the directory's own spelling."""
     denied_principals: list[str] = field(default_factory=list[str])
     """Names that no user may become, besides `dbo`, `sa`, `guest`, `sys`, `INFORMATION_SCHEMA`, `public`, whatever
     begins with `db_`, and the service's. A name with `#` or a blank in it is nobody's, and so the server's own are not
@@ -74,12 +80,15 @@ def check(settings: MssqlSettings) -> None:
     problems: list[str] = []
     if not _HOST.fullmatch(settings.host):
         problems.append("host: must be a host name")
-    for name in ("database", "service.login"):
-        value = settings.database if name == "database" else settings.service.login
+    problems += _identity(settings)
+    named = {"database": settings.database}
+    if settings.service is not None:
+        named["service.login"] = settings.service.login
+        if settings.service.login.casefold() == "sa":
+            problems.append("service.login: must be a login of its own, not sa")
+    for name, value in named.items():
         if not value or not value.isprintable() or len(value) > 128:
             problems.append(f"{name}: must be 1 to 128 printable characters")
-    if settings.service.login.casefold() == "sa":
-        problems.append("service.login: must be a login of its own, not sa")
     # FreeTDS's configuration has lines, and comments that begin with ; or #.
     if not settings.ca_file.startswith("/") or not re.fullmatch(r"[\w./@+\-]+", settings.ca_file):
         problems.append("ca_file: must be an absolute path of letters, digits and _ . / @ + -")
@@ -98,3 +107,16 @@ def check(settings: MssqlSettings) -> None:
         problems.append("levels: each needs a permission of its own")
     if problems:
         raise ConfigurationError(problems)
+
+
+def _identity(settings: MssqlSettings) -> list[str]:
+    if settings.identity == "impersonate":
+        return [] if settings.service else ["service: missing; identity = impersonate needs it"]
+    problems: list[str] = []
+    if settings.service is not None:
+        problems.append("service: identity = integrated has no use for it")
+    if settings.impersonate != "user":
+        problems.append("impersonate: identity = integrated has no use for it")
+    if ":" in settings.host or settings.host.replace(".", "").isdigit():
+        problems.append("host: must be a host name: Kerberos knows servers by it")
+    return problems

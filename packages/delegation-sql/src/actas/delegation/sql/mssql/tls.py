@@ -16,8 +16,10 @@ _sections: dict[str, str] = {}
 _folder: Path | None = None
 
 
-def section(host: str, port: int, ca_file: str) -> str:
+def section(host: str, port: int, ca_file: str, principal: str | None = None) -> str:
     """Write a section for this server, and return its name: what to give pymssql as ``server``.
+
+    With ``principal``, the server's own, a login without a name is one by a ticket for it.
 
     It ends in ``.invalid`` (RFC 2606), so that it is no host where the file is not found.
     """
@@ -30,6 +32,7 @@ def section(host: str, port: int, ca_file: str) -> str:
         "encryption = require",
         "check certificate hostname = yes",
         f"ca file = {ca_file}",
+        *([f"spn = {principal}"] if principal else []),
     )
     text = "\n\t".join(lines)
     with _lock:

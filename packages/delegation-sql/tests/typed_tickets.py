@@ -54,7 +54,7 @@ class TypedTickets:
 
     async def ticket(self, session: Session, target: str, *, deadline: float) -> Ticket:
         assert session.legacy_username
-        key = (session.legacy_username, target)
+        key = (session.legacy_username.rpartition("\\")[2], target)
         self.asked.append(key)
         if key not in self.known:
             self.known[key] = await asyncio.to_thread(self._typed, *key)
@@ -62,7 +62,7 @@ class TypedTickets:
 
     async def discard(self, session: Session, target: str) -> None:
         assert session.legacy_username
-        key = (session.legacy_username, target)
+        key = (session.legacy_username.rpartition("\\")[2], target)
         self.discarded.append(key)
         del self.known[key]
 

@@ -1,0 +1,1 @@
+"""Notes as the user who called: an actas plug-in."""

@@ -1,0 +1,1 @@
+"""The rules that every plug-in must pass, and the whole road to this one."""
