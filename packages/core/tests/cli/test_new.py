@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -70,10 +71,12 @@ def good(done: subprocess.CompletedProcess[str]) -> str:
         ("class", "Python's own"),
         ("match", "Python's own"),
         ("email", "standard library"),
-        ("sql", "taken by actas"),
-        ("actas", "taken by actas"),
-        ("tests", "taken by actas"),
-        ("example-plugin", "taken by actas"),
+        ("sql", "taken, by actas"),
+        ("actas", "taken, by actas"),
+        ("tests", "taken, by actas"),
+        ("build", "taken, by actas"),
+        ("example-plugin", "taken, by actas"),
+        ("acme\n", "such as acme"),
         ("joserfc", "joserfc is installed"),
     ],
 )
@@ -117,7 +120,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, there: str) -> None
         case _:
             target.symlink_to(tmp_path / "nowhere")
     done = actas_new(tmp_path, "acme")
-    assert done.returncode == 2 and "there already" in done.stderr
+    assert done.returncode == 2 and "acme is there already" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["acme"]
 
 
@@ -142,16 +145,32 @@ def test_nothing_is_left_of_what_could_not_be_finished(
 
 def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "acme"
-    chmod = Path.chmod
+    write_text = Path.write_text
 
-    def slowly(path: Path, mode: int) -> None:
+    def slowly(path: Path, text: str, **options: Any) -> int:  # Any: as Path has them
         target.mkdir()
-        chmod(path, mode)
+        return write_text(path, text, **options)
 
-    monkeypatch.setattr(Path, "chmod", slowly)
+    monkeypatch.setattr(Path, "write_text", slowly)
     with pytest.raises(FileExistsError):
         write({"README.md": ""}, target)
     assert list(tmp_path.iterdir()) == [target] and not list(target.iterdir())
+
+
+def test_its_permissions_are_those_of_its_authors_files(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write({"README.md": "", "src/a.py": ""}, tmp_path / "acme")
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE((tmp_path / "acme" / path).stat().st_mode) for path in (".", "src")}
+    assert modes == {0o700} and stat.S_IMODE((tmp_path / "acme/README.md").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_gone_is_told_in_plain_words(tmp_path: Path) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m actas.cli new acme"
+    done = run(["sh", "-c", script], tmp_path)
+    assert done.returncode == 2 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
 # What is made
@@ -187,7 +206,6 @@ def test_it_demands_the_actas_that_it_was_made_by(kind: KindName) -> None:
 def test_it_is_written_where_one_stands_and_says_what_is_next(tmp_path: Path) -> None:
     told = good(actas_new(tmp_path, "acme-orders"))
     assert "cd acme-orders" in told and "pytest" in told
-    assert stat.S_IMODE((tmp_path / "acme-orders").stat().st_mode) == 0o755
     assert (tmp_path / "acme-orders/src/acme_orders/py.typed").read_text() == ""
 
 

@@ -55,6 +55,8 @@ def test_they_are_listed_with_their_distributions_and_none_is_imported(install: 
 
 def test_all_are_tried_where_that_is_wanted_and_what_is_wrong_is_told(install: Installer) -> None:
     site = install("dummy-greet", "dummy-hours", "dummy-vault", "dummy-exits", "dummy-broken", "dummy-unmarked")
+    with (site / "dummy_greet.py").open("a") as source:
+        source.write("\nprint('a word of its own')\n")
     done = plugins(site, "--load", "--json")
     answer = told(done)
     assert done.returncode == 1
