@@ -21,6 +21,13 @@ from actas.cli.kinds import KINDS, KindName
 from actas.cli.new import name_problem, rendered, write
 
 CORE = Path(__file__).parents[2]
+ISSUER = """
+[[auth.trusted_idps]]
+name = "acme"
+issuer = "https://login.example.com/realms/acme"
+audience = "http://127.0.0.1:8080/mcp"
+
+"""
 NAMES = {kind: f"acme-{kind}" for kind in KindName}
 LONGEST = "w" * 19 + "-" + "w" * 20
 """As long as a name may be; the widest letters make no difference, the number of them does."""
@@ -99,7 +106,7 @@ def test_a_name_that_another_distribution_claims_is_refused(monkeypatch: pytest.
     monkeypatch.setattr(new, "installed", lambda: {"orders": other})
     assert "other-orders is installed" in str(name_problem("orders"))
     monkeypatch.setattr(new, "installed", lambda: {"other-orders": other})
-    assert name_problem("orders") is None, "its author may make it once more"
+    assert name_problem("other-orders") is None, "its author may make it once more"
 
 
 def test_a_wrong_name_ends_with_two_and_plain_words(tmp_path: Path) -> None:
@@ -250,6 +257,10 @@ def test_as_made_it_builds_installs_and_passes_its_own_tests(
         pytest.skip(told)
     passed = int(re.findall(r"(\d+) passed", told)[-1])
     assert passed >= 45, told
+    (written,) = re.findall(r"```toml\n(.*?)```", (project / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "actas.toml").write_text(ISSUER + written)
+    secrets = {"GATEWAY_SECRET": "s3cret", "GATEWAY_PASSWORD": "s3cret"}
+    good(run([python.with_name("actas"), "check", "actas.toml"], tmp_path, **secrets))
     plugins = good(run([python.with_name("actas"), "plugins", "--load", "--json"], tmp_path))
     assert f'"name": "{NAMES[kind]}"' in plugins and '"state": "loads"' in plugins
 

@@ -95,6 +95,9 @@ def test_a_configuration_says_which_of_them_matter(install: Installer, config: P
     assert done.returncode == 1
     config.write_text(CONFIGURATION.replace("[delegation.modules.nowhere]", ""))
     assert plugins(site, config).returncode == 0
+    all_of_them = plugins(site, "--load", "--json", config)
+    assert told(all_of_them)["exits"]["state"] == "broken"
+    assert all_of_them.returncode == 0, "nobody asked for the one that is broken"
 
 
 def test_a_person_gets_a_line_for_each(install: Installer, config: Path) -> None:

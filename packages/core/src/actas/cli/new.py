@@ -131,17 +131,12 @@ def write(texts: Mapping[str, str], target: Path) -> None:
         FileExistsError: something is there, or is by now.
         OSError: it cannot be written.
     """
-    _see_that_nothing_is_at(target)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as made:
         making = Path(made) / target.name  # a folder inside has the permissions that its author's folders have
         for path, text in texts.items():
             file = making / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
-        _see_that_nothing_is_at(target)  # not even an empty folder, which a rename would replace
+        if os.path.lexists(target):  # be it an empty folder, which a rename would replace
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         making.rename(target)
-
-
-def _see_that_nothing_is_at(target: Path) -> None:
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
