@@ -105,6 +105,7 @@ and real servers. Everything listens on this machine only.
         Chapter("Credentials", "actas.testing.credentials", names=("IssuedCredentials",)),
         Chapter("PostgreSQL", "actas.testing.postgres", names=("EmbeddedPostgres", "DebianPostgres")),
         Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm", "password_of")),
+        Chapter("File shares", "actas.testing.samba", names=("SambaServer",)),
         Chapter("Fixtures", "actas.testing.fixtures",
                 "Import those you want into your `conftest.py`. What is missing fails in CI and skips elsewhere."),
     ),
