@@ -27,6 +27,12 @@ _PREFIX = "actas-ticket-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own, 0700, is made in it
 
 
+class _Credentials(gssapi.Credentials):
+    """They know their cache by its name alone: this keeps it there for as long as they are used."""
+
+    cache: "MemoryCache | None" = None
+
+
 class MemoryCache:
     """A credential cache in memory. The library wipes its keys when nobody holds this object any more."""
 
@@ -47,7 +53,9 @@ class MemoryCache:
         """
         name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
         store: dict[str | bytes, str | bytes] = {"ccache": self.name, "client_keytab": NO_KEYTAB}
-        return gssapi.Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
+        made = _Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
+        made.cache = self
+        return made
 
     def content(self) -> list[krb5.Creds]:
         """All that is in it."""
