@@ -114,6 +114,7 @@ and real servers. Everything listens on this machine only.
         Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm", "password_of")),
         Chapter("LDAP", "actas.testing.slapd", names=("Slapd",)),
         Chapter("SMB", "actas.testing.samba", names=("SambaServer",)),
+        Chapter("Users of the operating system", "actas.testing.os_users", names=("OsUsers",)),
         Chapter("Fixtures", "actas.testing.fixtures",
                 "Import those you want into your `conftest.py`. What is missing fails in CI and skips elsewhere."),
     ),
