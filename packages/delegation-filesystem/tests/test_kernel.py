@@ -209,3 +209,23 @@ async def test_a_file_that_cannot_be_looked_at_is_passed_over_and_nothing_stays_
     with pytest.raises(OSError, match="disk"):
         root.look((b"notes.txt",))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_that_was_forked_looks_at_what_it_has_open_itself(ground: Ground) -> None:
+    """Under the same number, the other process has something else open."""
+    work = """
+from actas.delegation.filesystem.bases import Base
+from actas.delegation.filesystem.budget import Budget
+from actas.delegation.filesystem.roots import Root
+def look():
+    root = Root(Base(str(ground.base)), (b"alice",), ways.best(), Budget(float("inf")))
+    fd, _ = root.file((b"notes.txt",))
+    return os.read(fd, 100).decode().strip()
+print(look(), flush=True)
+os.open("/dev/null", os.O_RDONLY)
+if os.fork() == 0:
+    print(look(), flush=True)
+    os._exit(0)
+print(os.wait()[1])
+"""
+    assert in_a_process(ground, work) == ["notes of alice", "notes of alice", "0"]

@@ -20,6 +20,7 @@ from os_ground import Homes, session_of
 
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
+from actas.delegation.filesystem import os_users as os_users_module
 from actas.delegation.filesystem.frames import packed, received, taking
 from actas.delegation.filesystem.helpers import Helper, Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
@@ -58,8 +59,10 @@ class TestAsTheOsUser(ModuleConformance):
         change = ChangeSettings(permission="files:write", actions=["write"], durable=False)
         limits = LimitSettings(search_bytes=10**12, search_seconds=60, workers=8, workers_per_user=4)
         settings = homes.settings(change=change, limits=limits)
+        nowhere = replace(settings, root=f"{homes.base}/nothing/{{user}}")
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings),
+            make_dead=lambda: FilesystemDelegation(nowhere),
             alice=session_of(homes.alice),
             bob=session_of(homes.bob),
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},
@@ -294,6 +297,34 @@ async def test_idle_processes_end_and_none_is_left_a_zombie(homes: Homes) -> Non
         assert await files.names("", session_of(homes.alice)) == ["notes.txt"], "another one is started"
 
 
+async def test_a_process_is_not_used_for_ever(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are taken at the start: who was taken out of one must lose it."""
+    async with homes.gateway() as files:
+        await files.names("", session_of(homes.alice))
+        (first,) = processes(files)
+        monkeypatch.setattr(helpers_module, "_LIVES", time.monotonic() - first.started)
+        await files.names("", session_of(homes.alice))
+        assert processes(files) == [] and first.process.wait(5) == -9
+
+
+async def test_health_is_asked_of_a_process_and_not_with_every_question(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    real = Helpers._started
+    monkeypatch.setattr(Helpers, "_started", lambda self, user: (started.append(user), real(self, user))[1])
+    async with homes.gateway() as files:
+        assert started == [""]
+        for _ in range(5):
+            assert (await files.module.health_check()).healthy
+        assert started == ["", ""]
+        monkeypatch.setattr(os_users_module, "_HEALTH_SECONDS", 1.0)
+        files.module._hands._well_until = 0.0  # type: ignore[union-attr]
+        with hanging(homes.base):
+            assert not (await files.module.health_check()).healthy
+        assert (await files.module.health_check()).healthy
+
+
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_process_that_hangs_is_killed_and_others_go_on(homes: Homes, how: str) -> None:
     alice, bob = session_of(homes.alice), session_of(homes.bob)
@@ -406,6 +437,7 @@ async def test_a_process_that_talks_nonsense_is_ended(
 
 async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = session_of(homes.alice)
+    monkeypatch.setattr(os_users_module, "_HOLDS_SECONDS", -1.0)
     async with homes.gateway() as files:
         with monkeypatch.context() as patch:
             patch.setattr(helpers_module, "_COMMAND", ["/nowhere/python"])
@@ -561,32 +593,57 @@ def test_a_message_longer_than_agreed_is_not_sent() -> None:
         packed({"content": "x" * 2000}, 1000)
 
 
-@pytest.mark.parametrize("then", ["", "os.setgroups([4]); ", "os.setgid(4); ", "import ctypes; "])
-def test_half_a_change_of_user_is_none(homes: Homes, then: str) -> None:
-    """Each part by itself is found missing: what is tried here is everything but one."""
-    alice = homes.alice
-    everything = (
-        f"os.setgroups([{alice.pw_gid}]); os.setresgid(*[{alice.pw_gid}] * 3); os.setresuid(*[{alice.pw_uid}] * 3)"
-    )
-    without = {
-        "": everything,  # the promise not to gain privileges is missing
-        "os.setgroups([4]); ": everything.replace(f"[{alice.pw_gid}]); os", "[4]); os", 1) + "; privileges()",
-        "os.setgid(4); ": everything.replace(f"os.setresgid(*[{alice.pw_gid}] * 3)", "os.setgid(4)") + "; privileges()",
-        "import ctypes; ": everything.replace("os.setresuid", "os.seteuid").replace(
-            f"*[{alice.pw_uid}] * 3", str(alice.pw_uid)
-        )
-        + "; privileges()",
-    }[then]
+HALF = {
+    "the promise": "os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "a group": "promise(); os.setgroups([g, 4]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "the saved group": "promise(); os.setgroups([g]); os.setresgid(g, g, 4); os.setresuid(u, u, u)",
+    "the real user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(0, u, u)",
+    "the saved user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, 0)",
+    "capabilities": "promise(); os.setgroups([g]); os.setresgid(g, g, g); libc.prctl(8, 1); os.setresuid(u, u, u)",
+    "nothing": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+}
+
+
+@pytest.mark.parametrize("missing", HALF)
+def test_half_a_change_of_user_is_found_out(homes: Homes, missing: str) -> None:
     script = f"""
 import ctypes, os
 from actas.delegation.filesystem import becoming
-who = becoming.account({alice.pw_name!r}, 1000)
-def privileges(): ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
-{without}
+libc = ctypes.CDLL(None)
+who = becoming.account({homes.alice.pw_name!r}, 1000)
+u, g = who.uid, who.gid
+def promise(): libc.prctl(38, 1, 0, 0, 0)
+{HALF[missing]}
 try:
     becoming._seen_to_be(who)
-except PermissionError as error:
-    print("found out:", error)
+    print("is the user")
+except PermissionError:
+    print("found out")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("found out"), done.stderr
+    assert done.stdout.strip() == ("is the user" if missing == "nothing" else "found out"), done.stderr
+
+
+def test_the_two_capabilities_are_enough_and_are_given_up_too(homes: Homes) -> None:
+    """Not root, but what systemd's AmbientCapabilities gives: there the kernel clears nothing by itself."""
+    script = f"""
+import ctypes, os
+from actas.delegation.filesystem import becoming, helper
+for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
+libc = ctypes.CDLL(None)
+assert libc.prctl(8, 1, 0, 0, 0) == 0
+{as_user(homes.bob)}
+header, two = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xC0, 0xC0, 0xC0, 0, 0, 0)
+assert libc.capset(header, two) == 0 and libc.prctl(47, 2, 6, 0, 0) == 0 and libc.prctl(47, 2, 7, 0, 0) == 0
+assert becoming.can_become_others()
+real = helper.serve
+def serve(*arguments):
+    said = becoming.status()
+    assert said["Uid"].split() == ["{homes.alice.pw_uid}"] * 4, said
+    assert {{said[each] for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")}} == {{"0" * 16}}, said
+    real(*arguments)
+helper.serve = serve
+helper.main()
+"""
+    answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
+    assert (answer, status) == ({"ready": True}, 0)
