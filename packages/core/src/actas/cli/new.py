@@ -75,7 +75,7 @@ def name_problem(name: str) -> str | None:
 def _taken(name: str, package: str) -> str | None:
     """By whom of those who are installed; an earlier one of the author's own is no hindrance."""
     claim = installed().get(name)
-    claimants = set() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
+    claimants = set[str]() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
     owners = claimants | set(packages_distributions().get(package, []))
     if name in claimants:
         owners.discard(name)

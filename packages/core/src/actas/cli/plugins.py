@@ -62,7 +62,7 @@ def show_plugins(config: Path | None, *, load_all: bool, as_json: bool) -> bool:
     Raises:
         ConfigurationError: the configuration cannot be read.
     """
-    named = {} if config is None else _named(config)
+    named: Mapping[str, str] = {} if config is None else _named(config)
     available = installed()
     lines = [
         _line(name, available.get(name), named.get(name), load_it=load_all or name in named)
