@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def realm() -> Generator[KerberosRealm]:
     with needed_in_ci():
-        made = KerberosRealm()
+        made = KerberosRealm(client_lines="forwardable = true")
     with made, made.in_use():
         made.add_users("alice", "bob", "odd", "stranger")
         made.add_users("vip", sensitive=True)
