@@ -15,7 +15,7 @@ from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Rea
 from actas.delegation.ldap.failures import ConnectionLost, ServerAway
 from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
-from actas.delegation.ldap.settings import LdapSettings, LimitSettings, PoolSettings
+from actas.delegation.ldap.settings import GroupSettings, LdapSettings, LimitSettings, PoolSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -183,6 +183,25 @@ async def test_what_was_not_asked_for_is_not_passed_on() -> None:
     with HostileServer(lambda its, tag, body: iter([message(its, sent), message(its, result(0x65))])) as server:
         module = module_for(server)
         assert set((await data(module, "alice", Read()))["attributes"]) == {"uid", "cn;binary"}
+        await module.destroy()
+
+
+async def test_active_directory_is_asked_to_follow_groups_itself() -> None:
+    asked: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        asked.append(body)
+        yield message(its, entry("cn=staff,dc=example,dc=com", cn=[b"staff"]))
+        yield message(its, result(0x65))
+
+    with HostileServer(says) as server:
+        module = module_for(server, groups=GroupSettings(in_chain=True))
+        groups = (await data(module, "alice", Groups()))["groups"]
+        assert groups == [{"entry": "cn=staff,dc=example,dc=com", "attributes": {"cn": ["staff"]}}]
+        rule, value = tlv(0x81, b"1.2.840.113556.1.4.1941"), tlv(0x83, f"uid=alice,{PEOPLE}".encode())
+        assert len(asked) == 1 and rule + tlv(0x82, b"member") + value in asked[0]
+        await data(module, "alice", Groups(nested=False))
+        assert rule not in asked[1]
         await module.destroy()
 
 
