@@ -23,7 +23,7 @@ CORE = ROOT / "packages" / "core"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 PLUGINS = [name for name in PACKAGES if name != "core"]
 """``delegation-sql``, ``policy-cedar``: imported as ``actas.delegation.sql``, an extra by the last part."""
-EXTRAS = ",".join(["demo", "mssql", *(name.partition("-")[2] for name in PLUGINS)])
+EXTRAS = ",".join(["demo", "mssql", "smb", *(name.partition("-")[2] for name in PLUGINS)])
 EVERYTHING = [f"-e{CORE}[{EXTRAS}]", *(f"-e{ROOT / 'packages' / name}" for name in PLUGINS)]
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/src"))

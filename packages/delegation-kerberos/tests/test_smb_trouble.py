@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import socket
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -98,6 +99,35 @@ async def test_a_cancelled_call_ends_at_once_and_gives_its_place_back(own: Stage
     assert all(isinstance(each, asyncio.CancelledError) for each in done)
     own.server.thaw()
     await asyncio.gather(reads_hers(own), reads_hers(own))
+
+
+async def test_what_cannot_be_ended_keeps_its_place_until_it_ends(
+    own: Stage, realm: KerberosRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host name whose server answers nobody, say: a thread cannot be taken out of that."""
+    going_on, right = threading.Event(), socket.create_connection
+
+    def late(address: tuple[str, int], timeout: float) -> socket.socket:
+        going_on.wait(20)
+        return right(address, timeout=timeout)
+
+    pool = SharePoolSettings(total=4, per_user=1, wait_seconds=0.2)
+    async with staged(realm, own.server, pool=pool) as stage:
+        monkeypatch.setattr(socket, "create_connection", late)
+        call = asyncio.ensure_future(stage.call(ALICE, "list-directory"))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(call, 5)
+        with pytest.raises(SharesBusy):
+            await stage.call(ALICE, "list-directory")
+        going_on.set()
+        for _ in range(100):
+            if not stage.pool._users:
+                break
+            await asyncio.sleep(0.05)
+        assert not stage.pool._idle
+        await reads_hers(stage)
 
 
 async def test_one_user_does_not_take_all_connections(own: Stage) -> None:

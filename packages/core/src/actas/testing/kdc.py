@@ -33,6 +33,7 @@ _CLIENT_CONFIGURATION = """\
     dns_lookup_kdc = false
     dns_canonicalize_hostname = false
     rdns = false
+    forwardable = true
     udp_preference_limit = 1
     default_ccache_name = FILE:{folder}/nobody
     default_keytab_name = FILE:{folder}/none.keytab
@@ -87,9 +88,12 @@ class KerberosRealm:
         for program in ("krb5kdc", "kadmin.local", "kinit"):
             _program(program)
         self.realm = realm
+        """Its name."""
         self.folder = Path(tempfile.mkdtemp(prefix="actas-kdc-"))
-        self.folder.chmod(0o711)  # servers that run as somebody else read krb5.conf here; keys are 0600
+        """Where ``krb5.conf`` and the keytabs are; servers that run as somebody else may enter it, keys are 0600."""
+        self.folder.chmod(0o711)
         self.port = free_port()
+        """The KDC's, on the loopback."""
         self._database = database or ListedDatabase()
         self._client_lines = client_lines
         self._process: subprocess.Popen[bytes] | None = None

@@ -67,6 +67,8 @@ _SHARE = """\
 class SambaServer:
     """One running server on loopback, known as ``cifs/localhost``. Use it as a context manager, or call :meth:`stop`.
 
+    It listens at ``host``, on ``port``, and is ``service`` in its realm; its files are in ``folder``.
+
     Args:
         realm: where its tickets come from; it becomes a service there.
         lines: more lines for the section ``[global]``; ``{folder}`` is the server's own.
@@ -76,6 +78,7 @@ class SambaServer:
     """
 
     host = "localhost"
+    """The name that callers and tickets know it by."""
 
     def __init__(self, realm: KerberosRealm, *, lines: str = "") -> None:
         if not os.access(_SMBD, os.X_OK):
@@ -87,16 +90,19 @@ class SambaServer:
             raise ServerMissing("Samba carries out requests as other users, which takes root: run the tests as root")
         self.realm = realm
         self.service = f"cifs/{self.host}"
+        """Its principal, without the realm."""
         self._keytab = realm.keytab(self.service)
         if not self._keytab.exists():  # several servers of one realm are the same service
             realm.add_service(self.service)
             realm.administer(f"modprinc +no_auth_data_required {self.service}")
         self.folder = Path(tempfile.mkdtemp(prefix="actas-samba-"))
+        """All that it has: configuration, logs, shares."""
         self.folder.chmod(0o711)
         for name in _FOLDERS:
             (self.folder / name).mkdir(mode=0o700)
         (self.folder / "ncalrpc").chmod(0o755)
         self.port = free_port()
+        """Where it listens, on loopback."""
         self._lines = lines
         self._shares: dict[str, str] = {}
         self._accounts = {"root": 0, "nobody": _NOBODY}
