@@ -84,7 +84,7 @@ class Service:
 
     def _made(self, port: int) -> tuple[grpc.Server, int]:
         server = grpc.server(
-            ThreadPoolExecutor(self._threads),
+            _workers(self._threads),
             options=[("grpc.so_reuseport", 0), *self._options],
             compression=self._compression,
             interceptors=self._interceptors,
@@ -148,6 +148,16 @@ class Service:
             with urllib.request.urlopen(f"{self.provider.origin}{self.provider.jwks_path}") as answer:
                 self._keys = KeySet.import_key_set(json.load(answer))
         return self._keys
+
+
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """All threads at once: one that comes later would look as if the module had left it behind."""
+    executor = ThreadPoolExecutor(threads)
+    all_there = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        executor.submit(all_there.wait)
+    all_there.wait()
+    return executor
 
 
 class _Handlers(grpc.GenericRpcHandler):
