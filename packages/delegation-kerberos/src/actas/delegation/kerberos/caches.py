@@ -27,6 +27,10 @@ _PREFIX = "actas-ticket-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own, 0700, is made in it
 
 
+class _Credentials(gssapi.Credentials):
+    """They know their cache by its name alone: these have the cache itself, which stays for as long as they do."""
+
+
 class MemoryCache:
     """A credential cache in memory. The library wipes its keys when nobody holds this object any more."""
 
@@ -49,8 +53,8 @@ class MemoryCache:
         """
         name = None if principal is None else gssapi.Name(principal, gssapi.NameType.kerberos_principal)
         store: dict[str | bytes, str | bytes] = {"ccache": self.name, "client_keytab": NO_KEYTAB}
-        made = gssapi.Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
-        weakref.finalize(made, _let_go, self)  # they know their cache by its name alone: it stays while they are used
+        made = _Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
+        vars(made)["cache"] = self
         return made
 
     def content(self) -> list[krb5.Creds]:
@@ -114,10 +118,6 @@ def _folder() -> Path | None:
 def supported() -> bool:
     """Whether the library is MIT's, 1.20 or newer."""
     return hasattr(krb5, "marshal_credentials")
-
-
-def _let_go(_: MemoryCache) -> None:
-    """Whoever held it no longer does."""
 
 
 def _destroy(name: str) -> None:
