@@ -112,7 +112,13 @@ and real servers. Everything listens on this machine only.
         Chapter("PostgreSQL", "actas.testing.postgres", names=("EmbeddedPostgres", "DebianPostgres")),
         Chapter("Redis", "actas.testing.redis", names=("RedisServer",)),
         Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm", "password_of")),
+<<<<<<< HEAD
         Chapter("File shares", "actas.testing.samba", names=("SambaServer",)),
+=======
+        Chapter("LDAP", "actas.testing.slapd", names=("Slapd",)),
+        Chapter("SMB", "actas.testing.samba", names=("SambaServer",)),
+        Chapter("Users of the operating system", "actas.testing.os_users", names=("OsUsers",)),
+>>>>>>> h/files
         Chapter("Fixtures", "actas.testing.fixtures",
                 "Import those you want into your `conftest.py`. What is missing fails in CI and skips elsewhere."),
     ),
