@@ -1,6 +1,7 @@
 """As the operating system's user: the kernel's own checks decide, and its own word is the receipt."""
 
 import asyncio
+import grp
 import os
 import pwd
 import socket
@@ -14,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from files_gateway import ALICE, Gateway, parameters_for
+from files_gateway import ALICE, Gateway, away, parameters_for
 from hanging import hanging
-from os_ground import Homes, session_of
+from os_ground import Homes, homes_of, session_of
 
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
+from actas.delegation.filesystem import os_users as os_users_module
 from actas.delegation.filesystem.frames import packed, received, taking
 from actas.delegation.filesystem.helpers import Helper, Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
@@ -53,13 +55,18 @@ class TestAsTheOsUser(ModuleConformance):
     def kit(self, homes: Homes) -> ModuleKit:
         for user in (homes.alice, homes.bob):
             homes.write(user, "a.md", "plan")
+            homes.write(user, "bobs-own", "the kernel gives this to bob alone", 0o600, homes.bob)
             with homes.write(user, "huge", "").open("wb") as sparse:
                 sparse.truncate(10**12)
         change = ChangeSettings(permission="files:write", actions=["write"], durable=False)
         limits = LimitSettings(search_bytes=10**12, search_seconds=60, workers=8, workers_per_user=4)
         settings = homes.settings(change=change, limits=limits)
+        nowhere = replace(settings, root=f"{homes.base}/nothing/{{user}}")
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings),
+            make_dead=lambda: FilesystemDelegation(nowhere),
+            outage=lambda: away(homes.base),
+            denied=("read", {"path": "bobs-own"}),
             alice=session_of(homes.alice),
             bob=session_of(homes.bob),
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},
@@ -91,15 +98,14 @@ async def test_the_kernel_denies_alice_what_is_bobs(homes: Homes) -> None:
 
 async def test_the_users_groups_count(homes: Homes, os_users: OsUsers) -> None:
     team = os_users.group("team")
-    run("usermod", "--append", "--groups", team, homes.alice.pw_name)
-    import grp
-
-    for user in (homes.alice, homes.bob):
-        shared = homes.write(user, "shared", "for the team", 0o640)
-        os.chown(shared, 0, grp.getgrnam(team).gr_gid)
-    async with homes.gateway() as files:
-        assert await files.text("shared", session_of(homes.alice)) == "for the team"
-        assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
+    member = os_users.user("member", groups=(team,))
+    with homes_of(member, homes.bob) as theirs:
+        for user in (member, homes.bob):
+            shared = theirs.write(user, "shared", "for the team", 0o640)
+            os.chown(shared, 0, grp.getgrnam(team).gr_gid)
+        async with theirs.gateway() as files:
+            assert await files.text("shared", session_of(member)) == "for the team"
+            assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
 
 
 async def test_what_is_written_belongs_to_the_user(homes: Homes) -> None:
@@ -140,10 +146,11 @@ async def test_root_and_users_that_run_services_are_refused(homes: Homes, os_use
         run("userdel", "--force", twin)
 
 
-async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes) -> None:
-    run("usermod", "--gid", "0", homes.alice.pw_name)
+async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes, os_users: OsUsers) -> None:
+    rooted = os_users.user("rooted")
+    run("usermod", "--gid", "0", rooted.pw_name)
     async with homes.gateway() as files:
-        assert await files.code("list", session_of(homes.alice)) == "filesystem_no_account"
+        assert await files.code("list", session_of(rooted)) == "filesystem_no_account"
 
 
 UNPRIVILEGED = """
@@ -294,6 +301,34 @@ async def test_idle_processes_end_and_none_is_left_a_zombie(homes: Homes) -> Non
         assert await files.names("", session_of(homes.alice)) == ["notes.txt"], "another one is started"
 
 
+async def test_a_process_is_not_used_for_ever(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are taken at the start: who was taken out of one must lose it."""
+    async with homes.gateway() as files:
+        await files.names("", session_of(homes.alice))
+        (first,) = processes(files)
+        monkeypatch.setattr(helpers_module, "_LIVES", time.monotonic() - first.started)
+        await files.names("", session_of(homes.alice))
+        assert processes(files) == [] and first.process.wait(5) == -9
+
+
+async def test_health_is_asked_of_a_process_and_not_with_every_question(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    real = Helpers._started
+    monkeypatch.setattr(Helpers, "_started", lambda self, user: (started.append(user), real(self, user))[1])
+    async with homes.gateway() as files:
+        assert started == [""]
+        for _ in range(5):
+            assert (await files.module.health_check()).healthy
+        assert started == ["", ""]
+        monkeypatch.setattr(os_users_module, "_HEALTH_SECONDS", 1.0)
+        files.module._hands._well_until = 0.0  # type: ignore[union-attr]
+        with hanging(homes.base):
+            assert not (await files.module.health_check()).healthy
+        assert (await files.module.health_check()).healthy
+
+
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_process_that_hangs_is_killed_and_others_go_on(homes: Homes, how: str) -> None:
     alice, bob = session_of(homes.alice), session_of(homes.bob)
@@ -406,6 +441,7 @@ async def test_a_process_that_talks_nonsense_is_ended(
 
 async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = session_of(homes.alice)
+    monkeypatch.setattr(os_users_module, "_HOLDS_SECONDS", -1.0)
     async with homes.gateway() as files:
         with monkeypatch.context() as patch:
             patch.setattr(helpers_module, "_COMMAND", ["/nowhere/python"])
@@ -561,32 +597,32 @@ def test_a_message_longer_than_agreed_is_not_sent() -> None:
         packed({"content": "x" * 2000}, 1000)
 
 
-@pytest.mark.parametrize("then", ["", "os.setgroups([4]); ", "os.setgid(4); ", "import ctypes; "])
-def test_half_a_change_of_user_is_none(homes: Homes, then: str) -> None:
-    """Each part by itself is found missing: what is tried here is everything but one."""
-    alice = homes.alice
-    everything = (
-        f"os.setgroups([{alice.pw_gid}]); os.setresgid(*[{alice.pw_gid}] * 3); os.setresuid(*[{alice.pw_uid}] * 3)"
-    )
-    without = {
-        "": everything,  # the promise not to gain privileges is missing
-        "os.setgroups([4]); ": everything.replace(f"[{alice.pw_gid}]); os", "[4]); os", 1) + "; privileges()",
-        "os.setgid(4); ": everything.replace(f"os.setresgid(*[{alice.pw_gid}] * 3)", "os.setgid(4)") + "; privileges()",
-        "import ctypes; ": everything.replace("os.setresuid", "os.seteuid").replace(
-            f"*[{alice.pw_uid}] * 3", str(alice.pw_uid)
-        )
-        + "; privileges()",
-    }[then]
+HALF = {
+    "the promise": "os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "a group": "promise(); os.setgroups([g, 4]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "the saved group": "promise(); os.setgroups([g]); os.setresgid(g, g, 4); os.setresuid(u, u, u)",
+    "the real user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(0, u, u)",
+    "the saved user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, 0)",
+    "capabilities": "promise(); os.setgroups([g]); os.setresgid(g, g, g); libc.prctl(8, 1); os.setresuid(u, u, u)",
+    "nothing": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+}
+
+
+@pytest.mark.parametrize("missing", HALF)
+def test_half_a_change_of_user_is_found_out(homes: Homes, missing: str) -> None:
     script = f"""
 import ctypes, os
 from actas.delegation.filesystem import becoming
-who = becoming.account({alice.pw_name!r}, 1000)
-def privileges(): ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
-{without}
+libc = ctypes.CDLL(None)
+who = becoming.account({homes.alice.pw_name!r}, 1000)
+u, g = who.uid, who.gid
+def promise(): libc.prctl(38, 1, 0, 0, 0)
+{HALF[missing]}
 try:
     becoming._seen_to_be(who)
-except PermissionError as error:
-    print("found out:", error)
+    print("is the user")
+except PermissionError:
+    print("found out")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("found out"), done.stderr
+    assert done.stdout.strip() == ("is the user" if missing == "nothing" else "found out"), done.stderr

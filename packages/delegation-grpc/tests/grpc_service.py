@@ -185,7 +185,9 @@ _USUAL: dict[str, Callable[[Seen], Any]] = {
     "GetOrder": _order,
     "PutOrder": _order,
     "PlaceOrder": _order,
-    "WhoAmI": lambda seen: message("Me")(subject=seen.subject, metadata=dict(seen.metadata)),
+    "WhoAmI": lambda seen: message("Me")(
+        subject=seen.subject, metadata={key: value for key, value in seen.metadata if key != "authorization"}
+    ),
     "Wait": _wait,
     "Echo": lambda seen: seen.request,
     "Wipe": lambda seen: message("google.protobuf.Empty")(),

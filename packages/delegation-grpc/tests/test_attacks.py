@@ -164,6 +164,20 @@ async def test_trailing_metadata_and_initial_metadata_reach_nobody(gateway: Gate
     assert "hunter2" not in f"{answer} {gateway.sink.entries()!r}"
 
 
+async def test_a_service_that_sends_the_token_back_is_not_passed_on(gateway: Gateway, service: Service) -> None:
+    def echo(seen: Seen) -> Any:
+        return message("Me")(subject=seen.subject, metadata=dict(seen.metadata))
+
+    service.behaviours[f"{ORDERS}/WhoAmI"] = lambda seen, context: echo(seen)
+    service.behaviours[f"{ORDERS}/WatchOrders"] = lambda seen, context: iter(
+        [message("Order")(item=f"a {seen.value('authorization')} b")]
+    )
+    for action in ("who-am-i", "watch-orders"):
+        with pytest.raises(UnexpectedAnswer) as caught:
+            await gateway.call(action)
+        assert "token" in (caught.value.detail or "")
+
+
 async def test_metadata_without_end_is_an_error_and_no_more(gateway: Gateway, service: Service) -> None:
     def flooding(seen: Seen, context: grpc.ServicerContext) -> Any:
         context.send_initial_metadata(tuple((f"x-{number}", "y" * 1000) for number in range(40)))
@@ -206,7 +220,7 @@ async def test_an_any_in_an_answer_is_read_where_its_type_is_known_and_else_refu
     async with gateway_to(service, **module) as gateway:
         read = gateway.module._codec
         known = any_message(type_url="a/shop.v1.Me", value=message("Me")(subject="x").SerializeToString())
-        assert read.answer(wrap).read(wrap(things=[known]).SerializeToString()) == {
+        assert read.answer(wrap, "the-token").read(wrap(things=[known]).SerializeToString()) == {
             "things": [{"@type": "a/shop.v1.Me", "subject": "x", "metadata": {}}]
         }
         raw = b""
@@ -219,12 +233,12 @@ async def test_an_any_in_an_answer_is_read_where_its_type_is_known_and_else_refu
             wrap(things=[any_message.FromString(raw)]),
         ):
             with pytest.raises(UnexpectedAnswer):
-                read.answer(wrap).read(hostile.SerializeToString())
+                read.answer(wrap, "the-token").read(hostile.SerializeToString())
         large = any_message(
             type_url="a/shop.v1.Everything", value=message("Everything")(numbers=[1] * 200_000).SerializeToString()
         )
         with pytest.raises(LimitExceeded):
-            read.answer(wrap).read(wrap(things=[large]).SerializeToString())
+            read.answer(wrap, "the-token").read(wrap(things=[large]).SerializeToString())
 
 
 async def test_nobody_elses_token_is_ever_sent_whatever_happened_before(gateway: Gateway, service: Service) -> None:

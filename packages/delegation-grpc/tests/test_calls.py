@@ -12,13 +12,16 @@ from grpc_service import SECRETS, Seen, Service, failing
 
 from actas.core import (
     ActasError,
+    Action,
     Credential,
     CredentialRejected,
     DelegationCall,
     DelegationTimeout,
+    InvalidParameters,
     Outcome,
     PrincipalUnavailable,
     Secret,
+    UnknownAction,
 )
 from actas.delegation.grpc.failures import AnswerTooLarge, TokenNotPlain, UnexpectedAnswer
 from actas.delegation.grpc.module import GrpcDelegation
@@ -197,6 +200,41 @@ async def test_without_a_credential_nothing_is_sent(gateway: Gateway, service: S
         with pytest.raises(PrincipalUnavailable):
             await gateway.module.delegate(call)
     assert service.seen == []
+
+
+async def test_what_is_no_call_of_this_module_is_refused(gateway: Gateway, service: Service) -> None:
+    credential = await gateway.source.obtain(ALICE)
+
+    def call(action: str, parameters: object, left: float = 3.0) -> DelegationCall:
+        return DelegationCall(
+            session=ALICE,
+            action=Action(name=action, description="Do it."),
+            parameters=parameters,
+            deadline=time.monotonic() + left,
+            request_id="a\nb",
+            credential=credential,
+        )
+
+    with pytest.raises(UnknownAction):
+        await gateway.module.delegate(call("wipe", {}))
+    with pytest.raises(InvalidParameters):
+        await gateway.module.delegate(call("who-am-i", []))
+    for action in ("who-am-i", "watch-orders", "health"):
+        with pytest.raises(DelegationTimeout):
+            await gateway.module.delegate(call(action, {}, left=-1))
+    assert service.seen == []
+    await gateway.module.delegate(call("who-am-i", {}))
+    assert service.seen[0].value("x-request-id") is None, "one that is not fit is left out"
+
+
+async def test_a_large_answer_within_the_limits_is_whole(gateway: Gateway, service: Service) -> None:
+    everything = message("Everything")
+    made = everything(
+        numbers=range(2_000), by_name={"a": 1}, by_number={1: everything()}, more=[everything()], maybe=1, text="x"
+    )
+    service.behaviours[f"{ORDERS}/Echo"] = lambda *_: made
+    answer = await gateway.response("echo")
+    assert len(answer["numbers"]) == 2_000 and answer["byName"] == {"a": "1"} and answer["text"] == "x"
 
 
 @pytest.mark.parametrize("value", ["", "a\nb", "x" * 2000, 'a"b', "a,b", "ü", " a", None])

@@ -68,6 +68,8 @@ _SHARE = """\
 class SambaServer:
     """One running server on loopback, known as ``cifs/localhost``. Use it as a context manager, or call :meth:`stop`.
 
+    It listens at ``host``, on ``port``, and is ``service`` in its realm; its files are in ``folder``.
+
     Args:
         realm: where its tickets come from; it becomes a service there.
         lines: more lines for the section ``[global]``; ``{folder}`` is the server's own.

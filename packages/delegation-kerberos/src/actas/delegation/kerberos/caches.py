@@ -45,13 +45,15 @@ class MemoryCache:
         for each in credentials:
             krb5.cc_store_cred(context, cache, each)
 
-    def credentials(self, principal: str, mechanisms: Iterable[gssapi.OID] = (KERBEROS,)) -> gssapi.Credentials:
-        """Fresh credentials that use what is in it.
+    def credentials(
+        self, principal: str | None = None, mechanisms: Iterable[gssapi.OID] = (KERBEROS,)
+    ) -> gssapi.Credentials:
+        """Fresh credentials that use what is in it. Without ``principal`` nothing is looked at until they are used.
 
         Raises:
             GSSError: it was wiped, or is not ``principal``'s.
         """
-        name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+        name = None if principal is None else gssapi.Name(principal, gssapi.NameType.kerberos_principal)
         store: dict[str | bytes, str | bytes] = {"ccache": self.name, "client_keytab": NO_KEYTAB}
         made = _Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
         made.cache = self

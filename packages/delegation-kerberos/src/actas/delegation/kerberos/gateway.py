@@ -54,7 +54,7 @@ class Gateway:
         Raises:
             GatewayRefused, KdcUnavailable, ClockSkew: there are none.
         """
-        return self._signed_in().cache.credentials(self.principal)
+        return self._signed_in().cache.credentials()
 
     def renew(self) -> None:
         """Forget the present credential: the KDC does not take it any more."""
