@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,6 +284,25 @@ async def test_a_destroyed_module_refuses_and_leaves_no_thread_and_no_socket(own
         await asyncio.sleep(0.05)
     assert not names
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_a_file_server_that_was_asked_who_the_user_is_leaves_nothing_behind(realm: KerberosRealm) -> None:
+    """It starts processes for that which are not its children."""
+    async with other_server(realm) as server, staged(realm, server) as stage:
+        await stage.call(ALICE, "list-directory")
+        assert any("rpcd_lsad" in command for command in running(str(server.folder)))
+        server.stop()
+        assert not running(str(server.folder))
+
+
+def running(folder: str) -> list[str]:
+    """The commands of the processes that have ``folder`` among their arguments."""
+    found: list[str] = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and folder in (command := (entry / "cmdline").read_text()):
+                found.append(command)
+    return found
 
 
 async def test_twenty_users_at_once_are_each_themselves(own: Stage, realm: KerberosRealm) -> None:
