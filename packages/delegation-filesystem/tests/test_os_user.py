@@ -1,6 +1,7 @@
 """As the operating system's user: the kernel's own checks decide, and its own word is the receipt."""
 
 import asyncio
+import grp
 import os
 import pwd
 import socket
@@ -14,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from files_gateway import ALICE, Gateway, parameters_for
+from files_gateway import ALICE, Gateway, away, parameters_for
 from hanging import hanging
-from os_ground import Homes, session_of
+from os_ground import Homes, homes_of, session_of
 
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
@@ -54,6 +55,7 @@ class TestAsTheOsUser(ModuleConformance):
     def kit(self, homes: Homes) -> ModuleKit:
         for user in (homes.alice, homes.bob):
             homes.write(user, "a.md", "plan")
+            homes.write(user, "bobs-own", "the kernel gives this to bob alone", 0o600, homes.bob)
             with homes.write(user, "huge", "").open("wb") as sparse:
                 sparse.truncate(10**12)
         change = ChangeSettings(permission="files:write", actions=["write"], durable=False)
@@ -63,6 +65,8 @@ class TestAsTheOsUser(ModuleConformance):
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings),
             make_dead=lambda: FilesystemDelegation(nowhere),
+            outage=lambda: away(homes.base),
+            denied=("read", {"path": "bobs-own"}),
             alice=session_of(homes.alice),
             bob=session_of(homes.bob),
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},
@@ -94,15 +98,14 @@ async def test_the_kernel_denies_alice_what_is_bobs(homes: Homes) -> None:
 
 async def test_the_users_groups_count(homes: Homes, os_users: OsUsers) -> None:
     team = os_users.group("team")
-    run("usermod", "--append", "--groups", team, homes.alice.pw_name)
-    import grp
-
-    for user in (homes.alice, homes.bob):
-        shared = homes.write(user, "shared", "for the team", 0o640)
-        os.chown(shared, 0, grp.getgrnam(team).gr_gid)
-    async with homes.gateway() as files:
-        assert await files.text("shared", session_of(homes.alice)) == "for the team"
-        assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
+    member = os_users.user("member", groups=(team,))
+    with homes_of(member, homes.bob) as theirs:
+        for user in (member, homes.bob):
+            shared = theirs.write(user, "shared", "for the team", 0o640)
+            os.chown(shared, 0, grp.getgrnam(team).gr_gid)
+        async with theirs.gateway() as files:
+            assert await files.text("shared", session_of(member)) == "for the team"
+            assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
 
 
 async def test_what_is_written_belongs_to_the_user(homes: Homes) -> None:
@@ -143,10 +146,11 @@ async def test_root_and_users_that_run_services_are_refused(homes: Homes, os_use
         run("userdel", "--force", twin)
 
 
-async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes) -> None:
-    run("usermod", "--gid", "0", homes.alice.pw_name)
+async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes, os_users: OsUsers) -> None:
+    rooted = os_users.user("rooted")
+    run("usermod", "--gid", "0", rooted.pw_name)
     async with homes.gateway() as files:
-        assert await files.code("list", session_of(homes.alice)) == "filesystem_no_account"
+        assert await files.code("list", session_of(rooted)) == "filesystem_no_account"
 
 
 UNPRIVILEGED = """
@@ -622,28 +626,3 @@ except PermissionError:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == ("is the user" if missing == "nothing" else "found out"), done.stderr
-
-
-def test_the_two_capabilities_are_enough_and_are_given_up_too(homes: Homes) -> None:
-    """Not root, but what systemd's AmbientCapabilities gives: there the kernel clears nothing by itself."""
-    script = f"""
-import ctypes, os
-from actas.delegation.filesystem import becoming, helper
-for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
-libc = ctypes.CDLL(None)
-assert libc.prctl(8, 1, 0, 0, 0) == 0
-{as_user(homes.bob)}
-header, two = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xC0, 0xC0, 0xC0, 0, 0, 0)
-assert libc.capset(header, two) == 0 and libc.prctl(47, 2, 6, 0, 0) == 0 and libc.prctl(47, 2, 7, 0, 0) == 0
-assert becoming.can_become_others()
-real = helper.serve
-def serve(*arguments):
-    said = becoming.status()
-    assert said["Uid"].split() == ["{homes.alice.pw_uid}"] * 4, said
-    assert {{said[each] for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")}} == {{"0" * 16}}, said
-    real(*arguments)
-helper.serve = serve
-helper.main()
-"""
-    answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
-    assert (answer, status) == ({"ready": True}, 0)

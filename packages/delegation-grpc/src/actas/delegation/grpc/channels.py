@@ -125,8 +125,6 @@ def _options(settings: GrpcSettings, idempotent: Sequence[str]) -> Options:
         ("grpc.max_receive_message_length", limits.response_bytes),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
-        # What a message is when it is unpacked is not bounded by gRPC: nothing packed is asked for.
-        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.keepalive_time_ms", round(keepalive.seconds * 1000)),
         # The time for an answer has two names; which one counts depends on grpcio's version.
         ("grpc.keepalive_timeout_ms", round(keepalive.answer_seconds * 1000)),

@@ -28,9 +28,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own, 0700, is
 
 
 class _Credentials(gssapi.Credentials):
-    """They know their cache by its name alone: this keeps it there for as long as they are used."""
-
-    cache: "MemoryCache | None" = None
+    """They know their cache by its name alone: these have the cache itself, which stays for as long as they do."""
 
 
 class MemoryCache:
@@ -56,7 +54,7 @@ class MemoryCache:
         name = None if principal is None else gssapi.Name(principal, gssapi.NameType.kerberos_principal)
         store: dict[str | bytes, str | bytes] = {"ccache": self.name, "client_keytab": NO_KEYTAB}
         made = _Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
-        made.cache = self
+        vars(made)["cache"] = self
         return made
 
     def content(self) -> list[krb5.Creds]:
