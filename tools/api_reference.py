@@ -69,6 +69,7 @@ package that its chapter names. Step by step: [write a plug-in](../how-to/write-
         Chapter("Values", CORE, "What travels along the road.", of=("models", "credentials", "events", "secret")),
         Chapter("The road", CORE, "For programs that use the core without the server.",
                 of=("pipeline", "registry", "audit", "authority", "authorization", "roles")),
+        Chapter("Small helps", CORE, "For modules.", of=("progress", "subjects")),
         Chapter(ERRORS, CORE, "Codes, messages and what an operator does: [errors](errors.md).", of=("errors",)),
         Chapter("HTTP", "actas.http", "With `actas[http]`: the one client, for modules that speak HTTP."),
     ),

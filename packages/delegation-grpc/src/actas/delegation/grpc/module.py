@@ -17,10 +17,11 @@ from actas.core.errors import (
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Receipt, Session
 from actas.core.progress import note
 from actas.core.shares import Shares
+from actas.core.subjects import subject
 from actas.delegation.grpc.channels import Channels
 from actas.delegation.grpc.declared import HEALTH, Describe, declared, signed
 from actas.delegation.grpc.failures import Unimplemented
-from actas.delegation.grpc.identity import Identity, Metadata, bearer, subject
+from actas.delegation.grpc.identity import Identity, Metadata, bearer
 from actas.delegation.grpc.messages import Codec
 from actas.delegation.grpc.methods import Method, Signature
 from actas.delegation.grpc.reflection import reflected
