@@ -12,7 +12,7 @@ from ldap_peers import HostileServer, Said, entry, message, page, result, text, 
 from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Read, WhoAmI
-from actas.delegation.ldap.failures import ConnectionLost, ServerAway
+from actas.delegation.ldap.failures import ConnectionLost, ServerAway, UnexpectedAnswer
 from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
 from actas.delegation.ldap.settings import GroupSettings, LdapSettings, LimitSettings, PoolSettings
@@ -47,8 +47,7 @@ def found(its: int, *more: bytes) -> Iterator[bytes]:
 
 
 def after_done(its: int, tag: int, body: bytes) -> Iterator[bytes]:
-    yield from found(its)
-    yield message(its, entry("uid=late", uid=[b"late"]))
+    yield b"".join(found(its)) + message(its, entry("uid=late", uid=[b"late"]))  # in one packet, or it would be late
 
 
 def cut(its: int, tag: int, body: bytes) -> Iterator[bytes]:
@@ -69,7 +68,7 @@ SAYS: dict[str, Said] = {
     "a flood": lambda its, tag, body: found(its, *[message(its, entry("uid=x", uid=[b"x" * 9000]))] * 60),
     "silence": lambda its, tag, body: iter([]),
     "half an answer": lambda its, tag, body: iter([b"".join(found(its))[:-5]]),
-    "two ends": lambda its, tag, body: found(its, message(its, result(0x65))),
+    "two ends": lambda its, tag, body: iter([b"".join(found(its, message(its, result(0x65))))]),
     "a request": lambda its, tag, body: found(its, message(its, tlv(0x77, text("1.2.3", 0x80)))),
 }
 
@@ -127,6 +126,24 @@ async def test_who_is_seen_as_somebody_else_gets_nothing_and_changes_nothing(see
             with pytest.raises(IdentityMismatch):
                 await ask(module, "alice", change)
         assert seen == [], "a change is not even sent"
+        await module.destroy()
+
+
+async def test_a_late_answer_is_nobody_elses() -> None:
+    """It comes when the next user has asked, on the connection that is everybody's."""
+    before: list[int] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        for earlier in before:
+            yield message(earlier, entry("uid=alice", uid=[b"alice's"])) + message(earlier, result(0x65))
+        before.append(its)
+        yield from found(its)
+
+    with HostileServer(says) as server:
+        module = module_for(server)
+        await ask(module, "alice", Read())
+        with pytest.raises(UnexpectedAnswer):
+            await ask(module, "bob", Read())
         await module.destroy()
 
 
