@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -69,28 +70,44 @@ class Service:
         """Tokens that are not taken (revoked, say)."""
         self.provider = provider
         self._keys: KeySet | None = None
-        self._server = grpc.server(
-            ThreadPoolExecutor(threads),
-            options=[("grpc.so_reuseport", 0), *options],
-            compression=compression,
-            interceptors=interceptors,
+        self._credentials, self._with_health, self._reflects, self._threads = (
+            credentials,
+            with_health,
+            reflects,
+            threads,
         )
-        self._server.add_generic_rpc_handlers((_Handlers(self),))
+        self._options, self._compression, self._interceptors = options, compression, interceptors
         self.health = health.HealthServicer()
-        if with_health:
-            health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-            self.health.set("", health_pb2.HealthCheckResponse.SERVING)
-        if reflects:
+        self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self._server, self.port = self._made(port)
+        self.target = f"127.0.0.1:{self.port}"
+
+    def _made(self, port: int) -> tuple[grpc.Server, int]:
+        server = grpc.server(
+            _workers(self._threads),
+            options=[("grpc.so_reuseport", 0), *self._options],
+            compression=self._compression,
+            interceptors=self._interceptors,
+        )
+        server.add_generic_rpc_handlers((_Handlers(self),))
+        if self._with_health:
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        if self._reflects:
             reflection.enable_server_reflection(
-                ["shop.v1.Orders", "shop.v1.Admin", reflection.SERVICE_NAME], self._server, pool=shop().pool
+                ["shop.v1.Orders", "shop.v1.Admin", reflection.SERVICE_NAME], server, pool=shop().pool
             )
         address = f"127.0.0.1:{port}"
-        self.port = (
-            self._server.add_insecure_port(address)
-            if credentials is None
-            else self._server.add_secure_port(address, credentials)
-        )
-        self.target = f"127.0.0.1:{self.port}"
+        if self._credentials is None:
+            return server, server.add_insecure_port(address)
+        return server, server.add_secure_port(address, self._credentials)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Inside, nobody listens on its port."""
+        self._server.stop(0).wait()
+        yield
+        self._server, _ = self._made(self.port)
+        self._server.start()
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -131,6 +148,16 @@ class Service:
             with urllib.request.urlopen(f"{self.provider.origin}{self.provider.jwks_path}") as answer:
                 self._keys = KeySet.import_key_set(json.load(answer))
         return self._keys
+
+
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """All threads at once: one that comes later would look as if the module had left it behind."""
+    executor = ThreadPoolExecutor(threads)
+    all_there = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        executor.submit(all_there.wait)
+    all_there.wait()
+    return executor
 
 
 class _Handlers(grpc.GenericRpcHandler):
@@ -185,7 +212,9 @@ _USUAL: dict[str, Callable[[Seen], Any]] = {
     "GetOrder": _order,
     "PutOrder": _order,
     "PlaceOrder": _order,
-    "WhoAmI": lambda seen: message("Me")(subject=seen.subject, metadata=dict(seen.metadata)),
+    "WhoAmI": lambda seen: message("Me")(
+        subject=seen.subject, metadata={key: value for key, value in seen.metadata if key != "authorization"}
+    ),
     "Wait": _wait,
     "Echo": lambda seen: seen.request,
     "Wipe": lambda seen: message("google.protobuf.Empty")(),

@@ -1,8 +1,11 @@
 """A hostile model that writes parameters, and a hostile service that writes answers."""
 
 import asyncio
-import resource
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -164,6 +167,20 @@ async def test_trailing_metadata_and_initial_metadata_reach_nobody(gateway: Gate
     assert "hunter2" not in f"{answer} {gateway.sink.entries()!r}"
 
 
+async def test_a_service_that_sends_the_token_back_is_not_passed_on(gateway: Gateway, service: Service) -> None:
+    def echo(seen: Seen) -> Any:
+        return message("Me")(subject=seen.subject, metadata=dict(seen.metadata))
+
+    service.behaviours[f"{ORDERS}/WhoAmI"] = lambda seen, context: echo(seen)
+    service.behaviours[f"{ORDERS}/WatchOrders"] = lambda seen, context: iter(
+        [message("Order")(item=f"a {seen.value('authorization')} b")]
+    )
+    for action in ("who-am-i", "watch-orders"):
+        with pytest.raises(UnexpectedAnswer) as caught:
+            await gateway.call(action)
+        assert "token" in (caught.value.detail or "")
+
+
 async def test_metadata_without_end_is_an_error_and_no_more(gateway: Gateway, service: Service) -> None:
     def flooding(seen: Seen, context: grpc.ServicerContext) -> Any:
         context.send_initial_metadata(tuple((f"x-{number}", "y" * 1000) for number in range(40)))
@@ -176,15 +193,38 @@ async def test_metadata_without_end_is_an_error_and_no_more(gateway: Gateway, se
     await gateway.call("get-order")
 
 
-async def test_an_answer_that_was_packed_to_be_huge_is_not_unpacked(provider: IdentityProvider) -> None:
-    with Service(provider, compression=grpc.Compression.Gzip) as service:
-        large = message("Order")(blob=bytes(300_000_000)).SerializeToString()
-        service.behaviours[f"{ORDERS}/PlaceOrder"] = lambda *_: large
-        async with gateway_to(service) as gateway:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            with pytest.raises(ActasError):
-                await gateway.call("place-order")
-            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000, "KB; the service's own"
+@pytest.fixture
+def bomb() -> Iterator[str]:
+    """The address of a service whose answers are small, and become 300 MB."""
+    command = [sys.executable, str(Path(__file__).with_name("grpc_bomb.py"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()
+
+
+def peak() -> int:
+    """The most memory that this process had since the last call, in kB."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory was used")
+async def test_an_answer_that_was_packed_to_be_huge_is_not_unpacked(service: Service, bomb: str) -> None:
+    async with gateway_to(service, targets=[bomb], limits=LimitSettings(seconds=30)) as gateway:
+        peak()
+        before = peak()
+        with pytest.raises(ActasError) as caught:
+            await gateway.call("place-order")
+        assert caught.value.code == "grpc_busy" and peak() - before < 100_000
+
+
+async def test_an_answer_that_was_packed_is_read(provider: IdentityProvider) -> None:
+    with Service(provider, compression=grpc.Compression.Gzip) as packing:
+        packing.behaviours[f"{ORDERS}/PlaceOrder"] = lambda *_: message("Order")(blob=bytes(100_000))
+        async with gateway_to(packing) as gateway:
+            assert len((await gateway.response("place-order"))["blob"]) > 100_000
 
 
 async def test_a_stream_without_end_costs_a_bounded_part_of_it(service: Service) -> None:
@@ -206,7 +246,7 @@ async def test_an_any_in_an_answer_is_read_where_its_type_is_known_and_else_refu
     async with gateway_to(service, **module) as gateway:
         read = gateway.module._codec
         known = any_message(type_url="a/shop.v1.Me", value=message("Me")(subject="x").SerializeToString())
-        assert read.answer(wrap).read(wrap(things=[known]).SerializeToString()) == {
+        assert read.answer(wrap, "the-token").read(wrap(things=[known]).SerializeToString()) == {
             "things": [{"@type": "a/shop.v1.Me", "subject": "x", "metadata": {}}]
         }
         raw = b""
@@ -219,12 +259,12 @@ async def test_an_any_in_an_answer_is_read_where_its_type_is_known_and_else_refu
             wrap(things=[any_message.FromString(raw)]),
         ):
             with pytest.raises(UnexpectedAnswer):
-                read.answer(wrap).read(hostile.SerializeToString())
+                read.answer(wrap, "the-token").read(hostile.SerializeToString())
         large = any_message(
             type_url="a/shop.v1.Everything", value=message("Everything")(numbers=[1] * 200_000).SerializeToString()
         )
         with pytest.raises(LimitExceeded):
-            read.answer(wrap).read(wrap(things=[large]).SerializeToString())
+            read.answer(wrap, "the-token").read(wrap(things=[large]).SerializeToString())
 
 
 async def test_nobody_elses_token_is_ever_sent_whatever_happened_before(gateway: Gateway, service: Service) -> None:

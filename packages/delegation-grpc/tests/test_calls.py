@@ -8,19 +8,22 @@ import grpc
 import pytest
 from grpc_gateway import ALICE, BOB, Gateway, gateway_to, settings_for, until
 from grpc_protos import message
-from grpc_service import SECRETS, Seen, Service, failing
+from grpc_service import SECRETS, Service, failing
 
 from actas.core import (
     ActasError,
+    Action,
     Credential,
     CredentialRejected,
     DelegationCall,
     DelegationTimeout,
+    InvalidParameters,
     Outcome,
     PrincipalUnavailable,
     Secret,
+    UnknownAction,
 )
-from actas.delegation.grpc.failures import AnswerTooLarge, TokenNotPlain, UnexpectedAnswer
+from actas.delegation.grpc.failures import TokenNotPlain
 from actas.delegation.grpc.module import GrpcDelegation
 from actas.delegation.grpc.settings import LimitSettings, MethodSettings
 
@@ -199,6 +202,31 @@ async def test_without_a_credential_nothing_is_sent(gateway: Gateway, service: S
     assert service.seen == []
 
 
+async def test_what_is_no_call_of_this_module_is_refused(gateway: Gateway, service: Service) -> None:
+    credential = await gateway.source.obtain(ALICE)
+
+    def call(action: str, parameters: object, left: float = 3.0) -> DelegationCall:
+        return DelegationCall(
+            session=ALICE,
+            action=Action(name=action, description="Do it."),
+            parameters=parameters,
+            deadline=time.monotonic() + left,
+            request_id="a\nb",
+            credential=credential,
+        )
+
+    with pytest.raises(UnknownAction):
+        await gateway.module.delegate(call("wipe", {}))
+    with pytest.raises(InvalidParameters):
+        await gateway.module.delegate(call("who-am-i", []))
+    for action in ("who-am-i", "watch-orders", "health"):
+        with pytest.raises(DelegationTimeout):
+            await gateway.module.delegate(call(action, {}, left=-1))
+    assert service.seen == []
+    await gateway.module.delegate(call("who-am-i", {}))
+    assert service.seen[0].value("x-request-id") is None, "one that is not fit is left out"
+
+
 @pytest.mark.parametrize("value", ["", "a\nb", "x" * 2000, 'a"b', "a,b", "ü", " a", None])
 async def test_a_name_that_is_not_fit_for_metadata_is_refused(service: Service, value: str | None) -> None:
     async with gateway_to(service, identity_metadata={"x-user": "legacy_username"}) as gateway:
@@ -211,73 +239,6 @@ async def test_what_is_always_the_same_is_sent_with_each_call(service: Service) 
     async with gateway_to(service, metadata={"x-tenant": Secret("seven")}) as gateway:
         await gateway.call("who-am-i")
     assert service.seen[0].value("x-tenant") == "seven"
-
-
-async def test_a_stream_comes_as_one_list_and_says_where_it_was_cut(service: Service) -> None:
-    limits = LimitSettings(seconds=5, items=3, response_bytes=10_000)
-    async with gateway_to(service, limits=limits) as gateway:
-        whole = await gateway.call("watch-orders", count=3)
-        assert [order["orderId"] for order in whole["responses"]] == ["0", "1", "2"] and not whole["truncated"]
-        cut = await gateway.call("watch-orders", count=100_000_000)
-        assert len(cut["responses"]) == 3 and cut["truncated"]
-        assert await asyncio.to_thread(service.seen[-1].cancelled.wait, 5), "nobody reads on"
-        large = await gateway.call("watch-orders", count=3, bytes=4_000)
-        assert len(large["responses"]) == 2 and large["truncated"]
-
-
-async def test_a_methods_own_number_of_messages_wins(service: Service) -> None:
-    async with gateway_to(service, methods={f"{ORDERS}/WatchOrders": MethodSettings(items=1)}) as gateway:
-        assert len((await gateway.call("watch-orders", count=2))["responses"]) == 1
-
-
-async def test_a_stream_that_breaks_in_the_middle_is_no_answer(gateway: Gateway, service: Service) -> None:
-    def breaks(seen: Seen, context: grpc.ServicerContext) -> object:
-        yield message("Order")(order_id=1)
-        context.abort(grpc.StatusCode.INTERNAL, SECRETS)
-
-    service.behaviours[f"{ORDERS}/WatchOrders"] = breaks
-    with pytest.raises(ActasError) as caught:
-        await gateway.call("watch-orders")
-    assert caught.value.code == "grpc_service_failed"
-
-
-async def test_a_stream_that_drips_ends_at_the_deadline(service: Service) -> None:
-    async with gateway_to(service, limits=LimitSettings(seconds=0.6)) as gateway:
-        with pytest.raises(DelegationTimeout):
-            await gateway.call("watch-orders", count=1000, pause=0.2)
-        assert await asyncio.to_thread(service.seen[0].cancelled.wait, 5)
-
-
-async def test_an_answer_that_is_too_large_is_refused(service: Service) -> None:
-    async with gateway_to(service, limits=LimitSettings(response_bytes=10_000)) as gateway:
-        service.behaviours[f"{ORDERS}/PlaceOrder"] = lambda *_: message("Order")(blob=b"x" * 20_000)
-        with pytest.raises(ActasError) as caught:
-            await gateway.call("place-order")
-        assert caught.value.code == "grpc_busy", "the library says RESOURCE_EXHAUSTED, as a service would"
-
-
-async def test_a_small_answer_with_too_many_values_is_refused(service: Service) -> None:
-    async with gateway_to(service, limits=LimitSettings(response_bytes=8_000_000)) as gateway:
-        everything = message("Everything")
-        for many in (
-            everything(numbers=[1] * 200_000),
-            everything(more=[everything()] * 5_000),
-            everything(by_name={str(n): 1 for n in range(99_990)}),
-            everything(by_number={n: everything() for n in range(2_000)}),
-            everything(inner=everything(words=[""] * 99_990)),
-        ):
-            service.behaviours[f"{ORDERS}/Echo"] = lambda *_, many=many: many
-            with pytest.raises(AnswerTooLarge):
-                await gateway.call("echo")
-
-
-@pytest.mark.parametrize(
-    "raw", [b"\xff", b"\x0a\xff", b"\x72\x02\xff\xfe", b"\xea\x01\x09\x08" + b"\xff" * 8 + b"\x7f"]
-)
-async def test_an_answer_that_is_not_the_message_is_refused(gateway: Gateway, service: Service, raw: bytes) -> None:
-    service.behaviours[f"{ORDERS}/Echo"] = lambda *_: raw
-    with pytest.raises(UnexpectedAnswer):
-        await gateway.call("echo")
 
 
 async def test_a_messages_own_fields_named_like_metadata_change_nothing(gateway: Gateway, service: Service) -> None:

@@ -1,8 +1,12 @@
 """The suite that every delegation module must pass."""
 
+from typing import Any
+
+import grpc
 import pytest
 from grpc_gateway import ALICE, BOB, PARAMETERS, settings_for
-from grpc_service import AUDIENCE, Service
+from grpc_protos import message
+from grpc_service import AUDIENCE, SECRETS, Seen, Service
 
 from actas.delegation.grpc.module import GrpcDelegation
 from actas.delegation.grpc.settings import GrpcSettings
@@ -14,6 +18,14 @@ from actas.testing.idp import IdentityProvider
 class TestGrpcDelegation(ModuleConformance):
     @pytest.fixture
     def kit(self, service: Service, provider: IdentityProvider) -> ModuleKit:
+        def only_bobs(seen: Seen, context: grpc.ServicerContext) -> Any:
+            if seen.subject != "bob":
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, SECRETS)
+            return message("Order")(buyer=seen.subject)
+
+        service.behaviours["shop.v1.Orders/PlaceOrder"] = lambda seen, context: (
+            only_bobs(seen, context) if seen.request.item == "bob's" else message("Order")(buyer=seen.subject)
+        )
         settings = settings_for(service)
         return ModuleKit(
             make=lambda: GrpcDelegation(settings),
@@ -22,6 +34,8 @@ class TestGrpcDelegation(ModuleConformance):
             bob=BOB,
             parameters=PARAMETERS,
             slow=("wait", {"seconds": 10}),
+            denied=("place-order", {"item": "bob's"}),
+            outage=service.outage,
             credentials=IssuedCredentials(provider, AUDIENCE),
             settings=GrpcSettings,
             plugin="actas.delegation.grpc.plugin",

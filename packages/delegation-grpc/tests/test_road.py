@@ -241,7 +241,7 @@ def test_a_configuration_that_binds_tokens_to_a_key_is_refused_with_what_to_chan
     written = configured(provider, "127.0.0.1:1")
     key = json.dumps(generate_key("ES256").as_dict(private=True))
     written["delegation"]["modules"]["orders"]["token_exchange"]["dpop_key"] = key
-    with pytest.raises(ConfigurationError, match=r"orders.token_exchange.dpop_key: .* no way to prove a key"):
+    with pytest.raises(ConfigurationError, match=r"orders\.token_exchange\.dpop_key: .* no way to prove a key"):
         MCPOAuthServer(written)
 
 

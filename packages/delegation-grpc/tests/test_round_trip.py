@@ -149,7 +149,7 @@ def test_what_fits_the_schema_is_a_message_and_comes_back_as_it_was(given: dict[
 @given(some.binary(max_size=200))
 def test_whatever_a_service_sends_is_printed_as_json_or_refused(raw: bytes) -> None:
     try:
-        read = CODEC.answer(EVERYTHING).read(raw)
+        read = CODEC.answer(EVERYTHING, "the-token").read(raw)
     except UnexpectedAnswer:
         return
     json.dumps(read, allow_nan=False)

@@ -112,7 +112,7 @@ def test_required_fields_and_groups_of_proto2_are_what_they_are_and_extensions_a
 
     kind: Any = GetMessageClass(descriptors.pool.FindMessageTypeByName("old.M"))
     codec = Codec(descriptors.pool, LimitSettings())
-    read = codec.answer(kind).read(codec.encoded(kind, {"id": 1, "inner": {"leaf": "x"}}))
+    read = codec.answer(kind, "the-token").read(codec.encoded(kind, {"id": 1, "inner": {"leaf": "x"}}))
     assert read == {"id": 1, "inner": {"leaf": "x"}}
     for wrong in ({}, {"id": 1, "[old.more]": "x"}):
         with pytest.raises(InvalidParameters):

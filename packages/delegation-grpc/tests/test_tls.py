@@ -1,7 +1,9 @@
 """TLS both ways, with certificates that are right and such that are not."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -52,6 +54,20 @@ async def test_the_token_goes_over_tls_and_the_user_is_seen(secured: Service, au
         assert await gateway.call("health") == {"status": "SERVING"}
         assert (await gateway.module.health_check()).healthy
     assert all(seen.value("authorization") for seen in secured.seen)
+
+
+async def test_many_users_at_once_over_one_channel_are_never_mixed_up(
+    secured: Service, authority: CertificateAuthority
+) -> None:
+    async with over_tls(secured, ours(authority, authority.issue_client("gateway"))) as gateway:
+
+        async def one(name: str) -> None:
+            session = replace(BOB, subject=name, username=name)
+            for _ in range(3):
+                assert (await gateway.response("who-am-i", session))["subject"] == name
+
+        await asyncio.gather(*(one(f"user-{number}") for number in range(50)))
+    assert len({seen.value("authorization") for seen in secured.seen}) == 50
 
 
 async def test_the_name_that_is_configured_is_the_one_that_counts(

@@ -12,10 +12,10 @@ from ldap_peers import HostileServer, Said, entry, message, page, result, text, 
 from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Read, WhoAmI
-from actas.delegation.ldap.failures import ServerAway
+from actas.delegation.ldap.failures import ConnectionLost, ServerAway
 from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
-from actas.delegation.ldap.settings import LdapSettings, LimitSettings, PoolSettings
+from actas.delegation.ldap.settings import GroupSettings, LdapSettings, LimitSettings, PoolSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +118,7 @@ async def test_who_is_seen_as_somebody_else_gets_nothing_and_changes_nothing(see
         for asked in (Read(), find(), Groups(), WhoAmI()):
             with pytest.raises(IdentityMismatch):
                 await ask(module, "alice", asked)
+        assert server.bound == 4, "a connection that is somebody else's is not used again"
         seen.clear()
         for change in (
             Modify(changes=[Change(operation="add", attribute="cn", values=["x"])]),
@@ -126,6 +127,47 @@ async def test_who_is_seen_as_somebody_else_gets_nothing_and_changes_nothing(see
             with pytest.raises(IdentityMismatch):
                 await ask(module, "alice", change)
         assert seen == [], "a change is not even sent"
+        await module.destroy()
+
+
+@pytest.mark.parametrize("lives", [2, 3])
+async def test_a_connection_that_breaks_when_it_is_used_again_costs_another_one_and_no_change_is_made_twice(
+    lives: int,
+) -> None:
+    """One packet lets us in, one reads; a change takes two, and the first of them only asks whom the server sees."""
+    changed: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        if tag == 0x66:
+            changed.append(body)
+            yield message(its, result(0x67))
+        else:
+            yield from found(its)
+
+    with HostileServer(says, lives=lives) as server:
+        module = module_for(server)
+        for _ in range(4):
+            assert await data(module, "alice", Read())
+        assert server.bound == (4 if lives == 2 else 2)
+        change = Modify(changes=[Change(operation="add", attribute="cn", values=["x"])])
+        if lives == 3:
+            await ask(module, "alice", change)
+            assert len(changed) == 1
+        await module.destroy()
+
+
+async def test_a_change_that_may_have_been_made_is_not_repeated() -> None:
+    changed: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        changed.append(body)
+        raise OSError  # and ends the connection
+
+    with HostileServer(says) as server:
+        module = module_for(server)
+        with pytest.raises(ConnectionLost) as caught:
+            await ask(module, "alice", Modify(changes=[Change(operation="add", attribute="cn", values=["x"])]))
+        assert "read before you repeat it" in caught.value.message and len(changed) == 1
         await module.destroy()
 
 
@@ -141,6 +183,25 @@ async def test_what_was_not_asked_for_is_not_passed_on() -> None:
     with HostileServer(lambda its, tag, body: iter([message(its, sent), message(its, result(0x65))])) as server:
         module = module_for(server)
         assert set((await data(module, "alice", Read()))["attributes"]) == {"uid", "cn;binary"}
+        await module.destroy()
+
+
+async def test_active_directory_is_asked_to_follow_groups_itself() -> None:
+    asked: list[bytes] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        asked.append(body)
+        yield message(its, entry("cn=staff,dc=example,dc=com", cn=[b"staff"]))
+        yield message(its, result(0x65))
+
+    with HostileServer(says) as server:
+        module = module_for(server, groups=GroupSettings(in_chain=True))
+        groups = (await data(module, "alice", Groups()))["groups"]
+        assert groups == [{"entry": "cn=staff,dc=example,dc=com", "attributes": {"cn": ["staff"]}}]
+        rule, value = tlv(0x81, b"1.2.840.113556.1.4.1941"), tlv(0x83, f"uid=alice,{PEOPLE}".encode())
+        assert len(asked) == 1 and rule + tlv(0x82, b"member") + value in asked[0]
+        await data(module, "alice", Groups(nested=False))
+        assert rule not in asked[1]
         await module.destroy()
 
 
@@ -169,6 +230,7 @@ async def test_pages_without_end_or_with_too_much_end_at_the_limit() -> None:
         module = module_for(server, limits=LimitSettings(seconds=5, bytes=100_000, page=10))
         got = await data(module, "alice", find(limit=20))
         assert got["count"] == 20 and got["truncated"]
+        assert server.pages[0] == 10 and server.pages[-1] == 0, "what is left is given up"
         got = await data(module, "alice", find(limit=500))
         assert got["truncated"] and got["count"] < 101, "limits.bytes"
         await module.destroy()

@@ -25,6 +25,7 @@ from actas.core import (
     Receipt,
     Session,
 )
+from actas.core.progress import note
 from actas.core.roles import Permissions, RoleMappings
 from actas.mcp import AuthSettings, MCPOAuthServer, McpSettings, Settings
 from actas.mcp.settings import LimitSettings, SharedSettings
@@ -75,6 +76,7 @@ class Toy:
     calls: list[str] = field(default_factory=list[str])
     initialized: int = 0
     destroyed: int = 0
+    said: str = "Half of it is done."
     running: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     actions = (
@@ -124,6 +126,7 @@ class Toy:
                 raise RuntimeError(f"password={PASSWORD}")
             case "slow":
                 self.running.set()
+                note(self.said)
                 await self.release.wait()
                 return "done"
             case "wait":

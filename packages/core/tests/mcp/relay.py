@@ -17,6 +17,7 @@ from actas.core import (
     Session,
 )
 from actas.core.hookspecs import hookimpl
+from actas.core.progress import note
 
 LIFE: list[str] = []
 """What happened to the modules of this process."""
@@ -74,6 +75,7 @@ class Relay:
     async def delegate(self, call: DelegationCall) -> DelegationResult:
         self._ask()
         if isinstance(call.parameters, Nap):
+            note("Napping.")
             await asyncio.sleep(call.parameters.seconds)
         if call.action.name == "print":
             print("a stray line", flush=True)

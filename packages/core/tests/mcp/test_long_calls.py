@@ -93,6 +93,7 @@ async def test_who_gave_a_token_hears_that_the_call_goes_on(
         assert {(each["method"], each["params"]["progressToken"]) for each in told} == {
             ("notifications/progress", "mine")
         }
+        assert {each["params"]["message"].partition(" s. ")[2] for each in told} == {"Half of it is done."}
         elapsed = [each["params"]["progress"] for each in told]
         assert elapsed == sorted(set(elapsed))
         assert answer["id"] == 1

@@ -247,6 +247,7 @@ async def test_a_long_call_is_reported_and_can_be_taken_back(local: Local, mode:
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append(progress)
+        assert message is not None and message.startswith("Running for 2") and message.endswith(" s. Napping.")
 
     async with local.client(mode=mode, token=local.idp.issue("alice")) as client:
         done = await client.call_tool("relay-nap", {"seconds": 2.6}, progress_callback=hear)

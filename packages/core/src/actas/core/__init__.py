@@ -55,6 +55,7 @@ from actas.core.models import (
     Session,
 )
 from actas.core.pipeline import Pipeline
+from actas.core.progress import note
 from actas.core.protocols import (
     AuditSink,
     AuditSinkKind,
@@ -70,6 +71,7 @@ from actas.core.protocols import (
 from actas.core.registry import DelegationRegistry
 from actas.core.roles import MappedRoles, Permissions, RoleMapper, RoleMappings
 from actas.core.secret import Secret
+from actas.core.subjects import subject
 from actas.core.tickets import Ticket, Tickets
 
 __all__ = [
@@ -145,4 +147,6 @@ __all__ = [
     "TooManyRequests",
     "UnknownAction",
     "hookimpl",
+    "note",
+    "subject",
 ]

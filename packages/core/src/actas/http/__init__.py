@@ -1,5 +1,6 @@
 """The one hardened HTTP client that everything here uses, and the strict JSON reader it needs."""
 
+from actas.core.subjects import subject
 from actas.http.addresses import AddressGuard
 from actas.http.client import HttpClient, HttpResponse, TlsIdentity
 from actas.http.errors import (
@@ -11,7 +12,7 @@ from actas.http.errors import (
     ResponseTooLarge,
     UnexpectedResponse,
 )
-from actas.http.presenting import present, presented, subject
+from actas.http.presenting import present, presented
 from actas.http.retries import BUSY, pause_after
 from actas.http.services import base_of, client_to, network_problems, service_url
 from actas.http.settings import HttpSettings

@@ -4,26 +4,13 @@ import re
 from collections.abc import Mapping
 
 from actas.core.errors import PrincipalUnavailable
-from actas.core.models import Credential, Session
+from actas.core.models import Credential
 from actas.http.client import HttpClient, HttpResponse
 from actas.http.errors import ResponseTooLarge, UnexpectedResponse
 
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_SUBJECT = re.compile(r"[A-Za-z0-9!#$%&*+./:=?@^_|~-]{1,255}")
-"""ASCII of at most 255 characters (OpenID Connect Core section 2), without blanks, quotes, separators."""
 _NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
 """RFC 9449 section 8.1, and no longer than any that somebody uses."""
-
-
-def subject(session: Session) -> str:
-    """Who the caller is to a service that takes exchanged tokens: the one that both tokens agree on.
-
-    Raises:
-        PrincipalUnavailable: it is none that can be compared and written down safely.
-    """
-    if not _SUBJECT.fullmatch(session.subject):
-        raise PrincipalUnavailable(detail="the session's subject is none that a service could know")
-    return session.subject
 
 
 async def present(

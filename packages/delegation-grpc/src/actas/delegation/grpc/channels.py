@@ -119,16 +119,16 @@ def _read(setting: str, path: str | None) -> bytes | None:
 
 def _options(settings: GrpcSettings, idempotent: Sequence[str]) -> Options:
     limits, keepalive = settings.limits, settings.keepalive
-    retries = idempotent if settings.retries.attempts > 1 else []
+    retries: Sequence[str] = idempotent if settings.retries.attempts > 1 else []
     options: Options = [
         ("grpc.max_send_message_length", limits.request_bytes),
         ("grpc.max_receive_message_length", limits.response_bytes),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
-        # What a message is when it is unpacked is not bounded by gRPC: nothing packed is asked for.
-        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.keepalive_time_ms", round(keepalive.seconds * 1000)),
+        # The time for an answer has two names; which one counts depends on grpcio's version.
         ("grpc.keepalive_timeout_ms", round(keepalive.answer_seconds * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(keepalive.answer_seconds * 1000)),
         ("grpc.initial_reconnect_backoff_ms", _FIRST_PAUSE),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_PAUSE),
         ("grpc.min_reconnect_backoff_ms", round(limits.connect_seconds * 1000)),

@@ -82,13 +82,8 @@ def declared(settings: GrpcSettings) -> Declared:
             permission=health,
         )
     )
-    signatures = {} if descriptors is None else signed(names_of(methods), descriptors)
+    signatures = {} if descriptors is None else signed([each.name for each in methods], descriptors)
     return Declared({each.action.name: each for each in methods}, tuple(actions), descriptors, signatures)
-
-
-def names_of(methods: list[Method]) -> list[str]:
-    """The methods' own names."""
-    return [each.name for each in methods]
 
 
 def signed(names: list[str], descriptors: Descriptors) -> dict[str, Signature]:

@@ -16,23 +16,10 @@ _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
 _LISTS = frozenset('",;\\')
 """What makes two of one value, to a server that takes it for a list: nobody is two."""
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_SUBJECT = re.compile(r"[A-Za-z0-9!#$%&*+./:=?@^_|~-]{1,255}")
-"""ASCII of at most 255 characters (OpenID Connect Core section 2), without blanks, quotes, separators."""
 _RESERVED = frozenset(
     "authorization connection content-type cookie dpop host te trailer user-agent x-request-id".split()
 )
 """What carries the call, or says who makes it: never by configuration."""
-
-
-def subject(session: Session) -> str:
-    """Who the caller is to the service: the one that both tokens agree on.
-
-    Raises:
-        PrincipalUnavailable: it is none that can be compared and written down safely.
-    """
-    if not _SUBJECT.fullmatch(session.subject):
-        raise PrincipalUnavailable(detail="the session's subject is none that a service could know")
-    return session.subject
 
 
 def bearer(credential: Credential) -> str:

@@ -81,16 +81,16 @@ class Codec:
             found = self._shapes[message.full_name] = {each.json_name: _place(each) for each in message.fields}
         return found
 
-    def answer(self, kind: type[Message]) -> "Answer":
-        """What the answer to one call is read with."""
-        return Answer(kind, self._pool, self._limits)
+    def answer(self, kind: type[Message], token: str) -> "Answer":
+        """What the answer to one call, that was made with ``token``, is read with."""
+        return Answer(kind, token, self._pool, self._limits)
 
 
 class Answer:
     """Reads the messages of one call's answer; what they are together is bounded."""
 
-    def __init__(self, kind: type[Message], pool: DescriptorPool, limits: LimitSettings) -> None:
-        self._kind, self._pool = kind, pool
+    def __init__(self, kind: type[Message], token: str, pool: DescriptorPool, limits: LimitSettings) -> None:
+        self._kind, self._token, self._pool = kind, token.encode(), pool
         self._values = limits.values
         self.bytes = 0
         """Of all messages so far."""
@@ -99,10 +99,12 @@ class Answer:
         """One message as JSON. Fields without presence are always there, so that nobody takes 0 for unknown.
 
         Raises:
-            UnexpectedAnswer: it is not what the descriptors say.
+            UnexpectedAnswer: it is not what the descriptors say, or repeats the token.
             AnswerTooLarge: it has too many values; in memory they are a hundred times as large as here.
         """
         self.bytes += len(raw)
+        if self._token in raw:
+            raise UnexpectedAnswer(detail="the service sent the user's token back")
         try:
             message = self._kind.FromString(raw)
             if self.bytes > _HARMLESS:
@@ -117,8 +119,9 @@ class Answer:
         waiting = [message]
         while waiting:
             each = waiting.pop()
-            self._take(1 + len(cast("Descriptor", each.DESCRIPTOR).fields))
-            if isinstance(each, AnyMessage) or cast("Descriptor", each.DESCRIPTOR).full_name == "google.protobuf.Any":
+            descriptor = cast("Descriptor", each.DESCRIPTOR)
+            self._take(1 + len(descriptor.fields))
+            if descriptor.full_name == "google.protobuf.Any":
                 self._take(len(cast("AnyMessage", each).value))
             for field, value in each.ListFields():
                 if is_map(field):

@@ -17,10 +17,11 @@ from actas.core.errors import (
 from actas.core.models import Action, DelegationCall, DelegationResult, Health, Receipt, Session
 from actas.core.progress import note
 from actas.core.shares import Shares
+from actas.core.subjects import subject
 from actas.delegation.grpc.channels import Channels
 from actas.delegation.grpc.declared import HEALTH, Describe, declared, signed
 from actas.delegation.grpc.failures import Unimplemented
-from actas.delegation.grpc.identity import Identity, Metadata, bearer, subject
+from actas.delegation.grpc.identity import Identity, Metadata, bearer
 from actas.delegation.grpc.messages import Codec
 from actas.delegation.grpc.methods import Method, Signature
 from actas.delegation.grpc.reflection import reflected
@@ -115,9 +116,10 @@ class GrpcDelegation:
         if method is None:
             raise UnknownAction
         signature = self._signature(method)
-        if not isinstance(call.parameters, Mapping):
+        parameters = call.parameters
+        if not isinstance(parameters, Mapping):
             raise InvalidParameters(detail="the parameters of a method are a mapping")
-        message = self._codec.encoded(signature.request, cast("Mapping[str, object]", call.parameters))
+        message = self._codec.encoded(signature.request, cast("Mapping[str, object]", parameters))
         # Waiting for a share is bounded by the pipeline; the call itself by the deadline that gRPC keeps.
         async with self._shares.one_of(call.session):
             deadline = min(call.deadline, time.monotonic() + method.seconds)
@@ -126,7 +128,7 @@ class GrpcDelegation:
             raw = await self._upstream.ask(
                 method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
             )
-        return {"response": self._codec.answer(signature.response).read(raw)}
+        return {"response": self._codec.answer(signature.response, token).read(raw)}
 
     async def _streamed(
         self,
@@ -139,7 +141,7 @@ class GrpcDelegation:
         deadline: float,
     ) -> dict[str, object]:
         """The messages of a stream, as far as limits allow; ``truncated`` says that there are more."""
-        answer = self._codec.answer(signature.response)
+        answer = self._codec.answer(signature.response, token)
         items: list[object] = []
         stream = self._upstream.stream(
             method.name, message, metadata, token, deadline=deadline, request_id=call.request_id

@@ -217,7 +217,7 @@ def _acting_as(session: Session, behaviour: _Behaviour) -> _Behaviour:
         within = copy_context()
         within.run(_acting.set, session)
         answer = within.run(behaviour, request, context)
-        return _each(within, answer) if isinstance(answer, Iterator) else answer
+        return _each(within, answer) if hasattr(answer, "__next__") else answer
 
     return calling
 

@@ -89,6 +89,7 @@ class _Talk:
             raw = await call.read()
         finally:
             call.cancel()
+            await call.code()  # when this is known, nothing of the call is left
         if not isinstance(raw, bytes):
             raise ValueError("the service ended the conversation")
         answer = ServerReflectionResponse.FromString(raw)

@@ -83,6 +83,7 @@ class Upstream:
             raise
         finally:
             call.cancel()
+            await call.code()  # when this is known, nothing of the call is left
 
     async def health(self, service: str) -> bool | None:
         """What the health service says to somebody without any token; None where there is none, or it does not tell.

@@ -105,7 +105,7 @@ def open_link(server: Server, context: ssl.SSLContext, way: Way, seconds: float,
         connection.open(read_server_info=False)
         if server.scheme == "ldap" and encrypted:
             connection.start_tls(read_server_info=False)
-            if not isinstance(connection.socket, ssl.SSLSocket):
+            if not isinstance(connection.socket, ssl.SSLSocket):  # it can also say no by returning False
                 raise ServerAway(detail="StartTLS did not begin TLS")
         let_in = connection.bind(read_server_info=False)
     except (LDAPException, OSError, ValueError) as error:
