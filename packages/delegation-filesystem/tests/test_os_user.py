@@ -406,6 +406,11 @@ async def test_a_process_that_is_not_its_user_is_found_out_whatever_it_says(
         lies = good.replace(f'["{homes.alice.pw_uid}"]', '["0"]')
         with rogue(monkeypatch, as_user(homes.alice), f"give({lies})"):
             assert await files.code("read", alice, path="x") == "identity_mismatch"
+        for then in ("", as_user(homes.bob)):
+            with rogue(monkeypatch, then, "give({'data': {}, 'folder': 'x', **ids})"):
+                assert await files.code("read", alice, path="x") == "identity_mismatch", (
+                    "it is somebody else, and says so"
+                )
         forked = f"give({good}) if os.fork() == 0 else os.wait()"
         with rogue(monkeypatch, as_user(homes.alice), forked):
             assert await files.code("read", alice, path="x") == "identity_mismatch", "another process answered"
@@ -459,16 +464,27 @@ async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monke
 
 
 def test_processes_end_with_the_server_however_that_ends(homes: Homes) -> None:
+    """One that is in the middle of something too, which takes a minute and does not look whether anybody waits."""
+    with homes.write(homes.alice, "huge", "").open("wb") as sparse:
+        sparse.truncate(10**12)
     script = f"""
-import asyncio, os, sys
+import asyncio, glob, os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from files_gateway import *
+from actas.delegation.filesystem.settings import LimitSettings
 async def main():
-    settings = FilesystemSettings(root={str(homes.base)!r} + "/{{user}}", permission="files:read", identity="os_user")
+    settings = FilesystemSettings(root={str(homes.base)!r} + "/{{user}}", permission="files:read", identity="os_user",
+                                  limits=LimitSettings(search_bytes=10**12, search_seconds=60))
     files = Gateway(settings)
-    who = replace(ALICE, legacy_username={homes.alice.pw_name!r})
-    await files.call("list", who)
-    print(files.module._hands._helpers._idle[0].process.pid, flush=True)
+    alice = replace(ALICE, legacy_username={homes.alice.pw_name!r})
+    call = asyncio.ensure_future(files.call("search", alice, content="x"))
+    pid = ""
+    while not pid or "Uid:\\t{homes.alice.pw_uid}" not in open(f"/proc/{{pid}}/status").read():
+        await asyncio.sleep(0.05)
+        pid = "".join(open(each).read() for each in glob.glob("/proc/self/task/*/children")).strip()
+    await asyncio.sleep(0.5)
+    assert not call.done()
+    print(pid, flush=True)
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
@@ -476,9 +492,10 @@ asyncio.run(main())
     assert done.returncode == -9, done.stderr
     pid = int(done.stdout)
     for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}") or "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+        if not os.path.exists(f"/proc/{pid}") or "State:\tZ" in said_of(pid):
             return
         time.sleep(0.05)
+    os.kill(pid, 9)
     raise AssertionError("the helper lives on")
 
 

@@ -1,5 +1,6 @@
 """The entry point, the settings, what is wrong with them, and who a session is."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,13 @@ def test_the_plugin_offers_one_kind_that_needs_no_token_and_makes_a_module() -> 
     (kind,) = actas_module_kinds()
     assert (kind.name, kind.settings, kind.credential) == ("filesystem", FilesystemSettings, CredentialUse.NEVER)
     assert isinstance(kind.create("files", GOOD), DelegationModule)
+
+
+def test_on_another_system_than_linux_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    (kind,) = actas_module_kinds()
+    monkeypatch.delattr(os, "O_PATH")
+    with pytest.raises(ConfigurationError, match="Linux"):
+        kind.create("files", GOOD)
 
 
 @pytest.mark.parametrize(
