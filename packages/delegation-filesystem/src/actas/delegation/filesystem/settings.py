@@ -69,7 +69,7 @@ class FilesystemSettings:
 
     root: str
     """The folder, as a template: `/srv/files/{user}`, `/srv/groups/{group}`, `/srv/{group}/{user}`. What stands before
-    the first placeholder is yours, and links in it are followed."""
+    the first placeholder is yours, and links in it are followed. A name between two / has one of them at most."""
     permission: str
     """Who lacks it does not see the tools that read."""
     principal: Name = "legacy_username"
