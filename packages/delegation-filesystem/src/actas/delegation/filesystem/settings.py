@@ -82,7 +82,7 @@ class FilesystemSettings:
     identity: Identity = "service"
     """As whom files are opened. `service`: as this server's own account, which the folder confines. `os_user`: as the
     operating system's user, in a process of that user's own, so that the kernel's permissions decide; the server must
-    be root or have CAP_SETUID and CAP_SETGID."""
+    be root or have CAP_SETUID, CAP_SETGID and CAP_KILL."""
     hard_links: bool = False
     """Whether files with several names are opened. With `service` another name may lie in somebody else's folder: who
     can make such a link on this machine could read through it what the server's account can."""
