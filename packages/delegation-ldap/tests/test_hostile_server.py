@@ -1,5 +1,8 @@
 """A server that lies, floods, mixes up or says too much: nothing of it reaches a caller, and nothing grows."""
 
+import asyncio
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -7,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ldap_directory import PEOPLE, ask, data, find, gateway, user
-from ldap_peers import HostileServer, Said, entry, message, page, result, text, tlv
+from ldap_peers import HostileServer, Listening, Said, entry, message, page, result, text, tlv
 
 from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "hunter2 of the directory"
 
 
-def module_for(server: HostileServer, **more: object) -> LdapDelegation:
+def module_for(server: Listening, **more: object) -> LdapDelegation:
     wanted: dict[str, object] = {
         "urls": [server.url],
         "identity": "proxied_authorization",
@@ -325,3 +328,33 @@ def test_any_bytes_are_an_answer_or_malformed(junk: bytes) -> None:
 
 async def test_the_principal_is_pure(module: LdapDelegation) -> None:
     assert {module.principal(user("alice")) for _ in range(3)} == {f"dn:uid=alice,{PEOPLE}"}
+
+
+class Dripping(Listening):
+    """Says a little all the time, and never all of it: an answer without an end to whatever comes first."""
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+        super().__init__()
+
+    def serve(self, taken: socket.socket) -> None:
+        taken.recv(65536)
+        try:
+            taken.sendall(b"\x30\x84\x7f\xff\xff\xff")
+            while True:
+                taken.sendall(b"x")
+                time.sleep(0.02)
+        finally:
+            self.left.set()
+
+
+@pytest.mark.parametrize("unencrypted", [True, False], ids=["to being let in", "to StartTLS"])
+async def test_an_answer_that_drips_while_a_link_is_opened_holds_no_thread(unencrypted: bool) -> None:
+    with Dripping() as server:
+        pool = PoolSettings(connect_seconds=0.3)
+        module = module_for(server, unencrypted=unencrypted, pool=pool)
+        with pytest.raises(ActasError):
+            await ask(module, "alice", WhoAmI())
+        left = await asyncio.to_thread(server.left.wait, 20)
+        await module.destroy()
+    assert left
