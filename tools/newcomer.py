@@ -7,6 +7,7 @@ shell; packages come from a folder of wheels and from nowhere else. Only the two
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -27,6 +28,8 @@ PAGE = "docs/tutorial/your-first-plugin.md"
 SERVERS = {"python provider.py": "9000", "actas run actas.toml": "8080"}
 """The commands that the page has in terminals of their own, and the ports that they serve on."""
 SERVES_WITHIN = 30.0
+"""Seconds."""
+ENDS_WITHIN = 5.0
 """Seconds."""
 MOST = 600.0
 """Seconds that a person is promised; the machine's part has to be far below."""
@@ -67,9 +70,18 @@ class Shell:
         (Path(self.run("pwd").strip()) / name).write_text(text, encoding="utf-8")
 
     def close(self) -> None:
-        """End it, and what it started."""
-        os.killpg(self._bash.pid, signal.SIGTERM)
-        self._bash.communicate()
+        """End it, and what it started, in good order where they can."""
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._bash.pid, ending)
+            until = time.monotonic() + ENDS_WITHIN
+            while time.monotonic() < until:
+                self._bash.poll()
+                try:
+                    os.killpg(self._bash.pid, 0)
+                except ProcessLookupError:
+                    return
+                time.sleep(0.05)
 
 
 def walk(house: Path, folder: Path) -> tuple[str, float]:
