@@ -165,7 +165,7 @@ def test_output_into_a_pipe_has_no_colours(config: Path) -> None:
     assert "\x1b[" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "check", "whoami"])
+@pytest.mark.parametrize("command", ["demo", "run", "check", "whoami", "explain", "revoke", "new", "plugins"])
 def test_each_command_explains_itself(command: str) -> None:
     done = actas(command, "--help")
     assert done.returncode == 0
