@@ -139,6 +139,7 @@ async def test_a_late_answer_is_nobody_elses() -> None:
     def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
         for earlier in before:
             yield message(earlier, entry("uid=alice", uid=[b"alice's"])) + message(earlier, result(0x65))
+            return
         before.append(its)
         yield from found(its)
 
