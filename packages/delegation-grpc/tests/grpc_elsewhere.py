@@ -1,5 +1,5 @@
-"""A loop beside the tests' own, for services of grpc.aio: what it has not told a loop yet when that is closed, the library
-tells the next test instead."""
+"""A loop beside the tests' own, for services of grpc.aio: what the library has not told a loop yet when that is closed,
+it tells the next test instead."""
 
 import asyncio
 import threading
