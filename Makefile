@@ -8,7 +8,6 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml)
-PLUGINS := $(filter-out packages/core,$(patsubst %/pyproject.toml,%,$(PROJECTS)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 demo: $(VENV)/demo.stamp
@@ -19,6 +18,7 @@ test: $(VENV)/nox.stamp
 	$(BIN)/nox $(ARGS)
 
 check: $(VENV)/nox.stamp
+	tools/install_system_packages
 	$(BIN)/nox -s lint types minimal $(ARGS)
 
 clean:
@@ -29,7 +29,7 @@ $(BIN)/python:
 
 $(VENV)/demo.stamp: $(PROJECTS) | $(BIN)/python
 	@echo "Installing actas and what it needs into $(VENV)"
-	$(PIP) install -e "packages/core[demo]" $(addprefix -e ,$(PLUGINS))
+	$(PIP) install -e "packages/core[demo]" -e packages/delegation-sql
 	@touch $@
 
 $(VENV)/nox.stamp: pyproject.toml | $(BIN)/python

@@ -104,8 +104,17 @@ and real servers. Everything listens on this machine only.
         Chapter("Identity provider", "actas.testing.idp", names=("IdentityProvider", "DemoUser")),
         Chapter("Its clients", "actas.testing.idp_clients", names=("DemoClient",)),
         Chapter("Credentials", "actas.testing.credentials", names=("IssuedCredentials",)),
+        Chapter("Users", "actas.testing.module_kit", names=("user",)),
+        Chapter("A service that takes tokens", "actas.testing.token_service",
+                names=("TokenService", "Asked", "Answered", "Tokens")),
+        Chapter("The whole road", "actas.testing.road",
+                names=("Road", "configuration", "exchange", "exchanging", "running")),
+        Chapter("OpenLDAP", "actas.testing.slapd", names=("Slapd", "person", "service")),
         Chapter("PostgreSQL", "actas.testing.postgres", names=("EmbeddedPostgres", "DebianPostgres")),
+        Chapter("Redis", "actas.testing.redis", names=("RedisServer",)),
         Chapter("Kerberos", "actas.testing.kdc", names=("KerberosRealm", "password_of")),
+        Chapter("File shares", "actas.testing.samba", names=("SambaServer",)),
+        Chapter("Users of the operating system", "actas.testing.os_users", names=("OsUsers",)),
         Chapter("Fixtures", "actas.testing.fixtures",
                 "Import those you want into your `conftest.py`. What is missing fails in CI and skips elsewhere."),
     ),
@@ -144,10 +153,15 @@ def render(page: Page) -> str:
 
 
 @cache
-def loaded(module: str) -> griffe.Module:
-    """A module, read and not imported."""
+def _everything() -> griffe.Object | griffe.Alias:
+    """All packages, read once and not imported: they share the namespace ``actas``."""
     sources = [str(path) for path in ROOT.glob("packages/*/src")]
-    found = griffe.load(module, search_paths=sources, docstring_parser="google", resolve_aliases=True)
+    return griffe.load("actas", search_paths=sources, docstring_parser="google", resolve_aliases=True)
+
+
+def loaded(module: str) -> griffe.Module:
+    """One module."""
+    found = _everything()[module.partition(".")[2]]
     assert isinstance(found, griffe.Module)
     return found
 

@@ -116,6 +116,10 @@ OPERATOR = {
     "kerberos_http_refused": "The service's own rules say no to this user.",
     "kerberos_http_failed": "Find the request id (`X-Request-Id`) in the service's log.",
     "kerberos_http_unexpected_answer": "The audit's `reason`. A redirect often leads to a login page.",
+    "kerberos_path_refused": "`smb.allow`.",
+    "kerberos_file_refused": "The permissions of the share and of the file, on the server.",
+    "kerberos_shares_busy": "`smb.pool`.",
+    "kerberos_file_failed": "The server's status is in the audit's `reason`.",
 }
 """What an operator does about a code, where the message does not say it already."""
 

@@ -34,6 +34,7 @@ ELSEWHERE = {"python", "toml", "console"}
 
 HELD = {
     "docs/how-to/choose-a-postgresql-identity.md:ini": "packages/delegation-sql/tests/test_servers.py",
+    "docs/how-to/files.md:ini": "packages/delegation-filesystem/tests/test_how_to.py",
     "docs/how-to/postgresql-kerberos.md:ini": "docs/tests/test_tickets.py",
     "docs/how-to/several-tenants.md:sql": "docs/tests/test_several_databases.py",
     "docs/how-to/connect-postgresql-over-tls.md:conf": "docs/tests/test_pages.py",

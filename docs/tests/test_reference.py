@@ -150,7 +150,9 @@ def test_every_command_and_option_is_on_the_page_and_no_other() -> None:
 def test_every_argument_of_a_command_is_in_its_heading() -> None:
     for name, command in typer.main.get_command(app).commands.items():
         (heading,) = re.findall(rf"^## `actas {name}\b(.*)`$", read("cli.md"), re.MULTILINE)
-        arguments = [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
+        declared = [each for each in command.params if each.param_type_name == "argument"]
+        words = [each.metavar or each.name.upper() for each in declared]
+        arguments = [word if each.required else f"[{word}]" for each, word in zip(declared, words, strict=True)]
         assert heading.split() == arguments, name
 
 

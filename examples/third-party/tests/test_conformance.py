@@ -1,5 +1,7 @@
 """The rules that every module must keep, from actas itself."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ from notes_for_actas.settings import NotesSettings
 class TestNotes(ModuleConformance):
     @pytest.fixture
     def kit(self, folder: Path, alice: Session, bob: Session) -> ModuleKit:
+        @contextmanager
+        def outage() -> Generator[None]:
+            """Somebody unmounts the disk."""
+            away = folder.rename(folder.with_name("away"))
+            yield
+            away.rename(folder)
+
         return ModuleKit(
             make=lambda: Notes(NotesSettings(folder=str(folder), most_notes=10_000)),
             alice=alice,
@@ -22,4 +31,5 @@ class TestNotes(ModuleConformance):
             plugin="notes_for_actas.plugin",
             heavy_imports=["sqlite3"],
             make_dead=lambda: Notes(NotesSettings(folder=str(folder / "gone"))),
+            outage=outage,
         )

@@ -1,5 +1,6 @@
 """Folders of two users beside a secret that lies outside, and a gateway to them."""
 
+import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from actas.testing.road import MCP
 
 sys.path.insert(0, str(Path(__file__).parent))
 from files_gateway import WAYS, Ground, Way
-from os_ground import Homes, two_homes
+from os_ground import Homes, homes_of
 
 __all__ = ["os_users"]
 
@@ -42,8 +43,14 @@ def way(request: pytest.FixtureRequest) -> Way:
     return made
 
 
+@pytest.fixture(scope="session")
+def people(os_users: OsUsers) -> tuple[pwd.struct_passwd, pwd.struct_passwd]:
+    """Two real users of the operating system. Whoever changes one makes another."""
+    return os_users.user("alice"), os_users.user("bob")
+
+
 @pytest.fixture
-def homes(os_users: OsUsers) -> Iterator[Homes]:
-    """Two real users of the operating system, and their homes."""
-    with two_homes(os_users) as made:
+def homes(people: tuple[pwd.struct_passwd, pwd.struct_passwd]) -> Iterator[Homes]:
+    """Their homes, new for each test."""
+    with homes_of(*people) as made:
         yield made

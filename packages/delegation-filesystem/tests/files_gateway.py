@@ -1,7 +1,7 @@
 """Folders of alice and bob, a secret beside them, and the module in a real pipeline before them."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,17 @@ class Ground:
             change=ChangeSettings(permission="files:write", durable=False),
         )
         return replace(made, **fields)
+
+
+@contextmanager
+def away(base: Path) -> Generator[None]:
+    """While this lasts, the folders are not there."""
+    elsewhere = base.with_name(f"{base.name}-away")
+    base.rename(elsewhere)
+    try:
+        yield
+    finally:
+        elsewhere.rename(base)
 
 
 class Gateway:

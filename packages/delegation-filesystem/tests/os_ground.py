@@ -14,7 +14,6 @@ from files_gateway import ALICE, Gateway
 
 from actas.core import Session
 from actas.delegation.filesystem.settings import ChangeSettings, FilesystemSettings
-from actas.testing.os_users import OsUsers
 
 
 def session_of(user: pwd.struct_passwd) -> Session:
@@ -74,9 +73,3 @@ def homes_of(alice: pwd.struct_passwd, bob: pwd.struct_passwd) -> Iterator[Homes
         yield made
     finally:
         shutil.rmtree(base)
-
-
-@contextmanager
-def two_homes(users: OsUsers) -> Iterator[Homes]:
-    with homes_of(users.user("alice"), users.user("bob")) as homes:
-        yield homes

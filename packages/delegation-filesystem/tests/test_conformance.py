@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from files_gateway import ALICE, BOB, Ground, Way, parameters_for
+from files_gateway import ALICE, BOB, Ground, Way, away, parameters_for
 
 from actas.delegation.filesystem.module import FilesystemDelegation
 from actas.delegation.filesystem.settings import ChangeSettings, FilesystemSettings, LimitSettings
@@ -15,6 +15,7 @@ class TestFilesystemDelegation(ModuleConformance):
     @pytest.fixture
     def kit(self, tmp_path: Path, way: Way) -> ModuleKit:
         ground = Ground(tmp_path)
+        (ground.bob / "bobs-own").touch()
         for folder in (ground.alice, ground.bob):
             with (folder / "huge").open("wb") as sparse:
                 sparse.truncate(10**12)  # takes no room, and a search takes its time
@@ -25,6 +26,8 @@ class TestFilesystemDelegation(ModuleConformance):
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings, way),
             make_dead=lambda: FilesystemDelegation(nowhere, way),
+            outage=lambda: away(ground.base),
+            denied=("read", {"path": "bobs-own"}),
             alice=ALICE,
             bob=BOB,
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},

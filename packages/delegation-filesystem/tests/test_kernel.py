@@ -176,6 +176,22 @@ def test_a_path_of_many_bytes_in_few_characters_is_too_long() -> None:
         parts("/".join(["€" * 80] * 30), deepest=50)
 
 
+async def test_a_proc_that_is_not_there_is_told_before_anything_is_done(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actas.core import ConfigurationError
+
+    def missing(what: str, process: int) -> int:
+        raise FileNotFoundError(errno.ENOENT, what)
+
+    monkeypatch.setattr(kernel, "_own", missing)
+    for identity in ("service", "os_user"):
+        module = FilesystemDelegation(ground.settings(identity=identity))
+        with pytest.raises(ConfigurationError, match="/proc is not mounted"):
+            await module.initialize()
+        await module.destroy()
+
+
 async def test_parameters_of_another_action_are_none(ground: Ground) -> None:
     module = FilesystemDelegation(ground.settings())
     call = DelegationCall(
@@ -189,6 +205,10 @@ async def test_parameters_of_another_action_are_none(ground: Ground) -> None:
         await module.delegate(call)
     with pytest.raises(UnknownAction):
         RULES.operation("list", NoParameters())
+    with pytest.raises(UnknownAction):
+        RULES.operation("nothing", WriteFile(path="x", content="x"))
+    with pytest.raises(UnknownAction):
+        Rules(LimitSettings(), None, hard_links=False).operation("write", WriteFile(path="x", content="x"))
     with pytest.raises(Exception, match="half a character"):
         RULES.operation("search", SearchFiles(content="\ud800"))
 
@@ -209,3 +229,23 @@ async def test_a_file_that_cannot_be_looked_at_is_passed_over_and_nothing_stays_
     with pytest.raises(OSError, match="disk"):
         root.look((b"notes.txt",))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_that_was_forked_looks_at_what_it_has_open_itself(ground: Ground) -> None:
+    """Under the same number, the other process has something else open."""
+    work = """
+from actas.delegation.filesystem.bases import Base
+from actas.delegation.filesystem.budget import Budget
+from actas.delegation.filesystem.roots import Root
+def look():
+    root = Root(Base(str(ground.base)), (b"alice",), ways.best(), Budget(float("inf")))
+    fd, _ = root.file((b"notes.txt",))
+    return os.read(fd, 100).decode().strip()
+print(look(), flush=True)
+os.open("/dev/null", os.O_RDONLY)
+if os.fork() == 0:
+    print(look(), flush=True)
+    os._exit(0)
+print(os.wait()[1])
+"""
+    assert in_a_process(ground, work) == ["notes of alice", "notes of alice", "0"]

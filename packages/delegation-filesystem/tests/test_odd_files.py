@@ -5,6 +5,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -279,3 +280,25 @@ def test_time_is_looked_at(ground: Ground, way: Way) -> None:
     with pytest.raises(DelegationTimeout):
         Root(Base(str(ground.base)), (b"alice",), way, Budget(time.monotonic() - 1)).look(())
     assert ALICE.legacy_username == "alice"
+
+
+LEASE = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_who_holds_a_lease_on_a_file_keeps_no_worker_waiting(ground: Ground, way: Way) -> None:
+    """The kernel would make an ordinary open wait for its holder, 45 s."""
+    arguments = [sys.executable, "-c", LEASE, str(ground.alice / "notes.txt")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # noqa: ASYNC220
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        async with gateway(ground, way) as files:
+            assert await files.code("read", path="notes.txt") == "filesystem_busy"
+            assert (await files.call("info", path="notes.txt"))["size"] == 15
+            assert (await files.call("search", content="notes"))["skipped"] == 1
+        holder.communicate()

@@ -1,6 +1,7 @@
 """As the operating system's user: the kernel's own checks decide, and its own word is the receipt."""
 
 import asyncio
+import grp
 import os
 import pwd
 import socket
@@ -14,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from files_gateway import ALICE, Gateway, parameters_for
+from files_gateway import ALICE, Gateway, away, parameters_for
 from hanging import hanging
-from os_ground import Homes, session_of
+from os_ground import Homes, homes_of, session_of
 
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
+from actas.delegation.filesystem import os_users as os_users_module
 from actas.delegation.filesystem.frames import packed, received, taking
 from actas.delegation.filesystem.helpers import Helper, Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
@@ -53,13 +55,18 @@ class TestAsTheOsUser(ModuleConformance):
     def kit(self, homes: Homes) -> ModuleKit:
         for user in (homes.alice, homes.bob):
             homes.write(user, "a.md", "plan")
+            homes.write(user, "bobs-own", "the kernel gives this to bob alone", 0o600, homes.bob)
             with homes.write(user, "huge", "").open("wb") as sparse:
                 sparse.truncate(10**12)
         change = ChangeSettings(permission="files:write", actions=["write"], durable=False)
         limits = LimitSettings(search_bytes=10**12, search_seconds=60, workers=8, workers_per_user=4)
         settings = homes.settings(change=change, limits=limits)
+        nowhere = replace(settings, root=f"{homes.base}/nothing/{{user}}")
         return ModuleKit(
             make=lambda: FilesystemDelegation(settings),
+            make_dead=lambda: FilesystemDelegation(nowhere),
+            outage=lambda: away(homes.base),
+            denied=("read", {"path": "bobs-own"}),
             alice=session_of(homes.alice),
             bob=session_of(homes.bob),
             parameters={name: parameters_for(name) for name in ["list", "read", "info", "search", "write"]},
@@ -91,15 +98,14 @@ async def test_the_kernel_denies_alice_what_is_bobs(homes: Homes) -> None:
 
 async def test_the_users_groups_count(homes: Homes, os_users: OsUsers) -> None:
     team = os_users.group("team")
-    run("usermod", "--append", "--groups", team, homes.alice.pw_name)
-    import grp
-
-    for user in (homes.alice, homes.bob):
-        shared = homes.write(user, "shared", "for the team", 0o640)
-        os.chown(shared, 0, grp.getgrnam(team).gr_gid)
-    async with homes.gateway() as files:
-        assert await files.text("shared", session_of(homes.alice)) == "for the team"
-        assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
+    member = os_users.user("member", groups=(team,))
+    with homes_of(member, homes.bob) as theirs:
+        for user in (member, homes.bob):
+            shared = theirs.write(user, "shared", "for the team", 0o640)
+            os.chown(shared, 0, grp.getgrnam(team).gr_gid)
+        async with theirs.gateway() as files:
+            assert await files.text("shared", session_of(member)) == "for the team"
+            assert await files.code("read", session_of(homes.bob), path="shared") == "filesystem_access_denied"
 
 
 async def test_what_is_written_belongs_to_the_user(homes: Homes) -> None:
@@ -140,10 +146,11 @@ async def test_root_and_users_that_run_services_are_refused(homes: Homes, os_use
         run("userdel", "--force", twin)
 
 
-async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes) -> None:
-    run("usermod", "--gid", "0", homes.alice.pw_name)
+async def test_a_user_whose_own_group_is_roots_is_refused(homes: Homes, os_users: OsUsers) -> None:
+    rooted = os_users.user("rooted")
+    run("usermod", "--gid", "0", rooted.pw_name)
     async with homes.gateway() as files:
-        assert await files.code("list", session_of(homes.alice)) == "filesystem_no_account"
+        assert await files.code("list", session_of(rooted)) == "filesystem_no_account"
 
 
 UNPRIVILEGED = """
@@ -173,7 +180,7 @@ from actas.delegation.filesystem import becoming
 libc = ctypes.CDLL(None)
 libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS: permitted here, and gone in what is started
 {as_user(homes.alice)}
-header, some = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xC0, 0xC0, 0, 0, 0, 0)
+header, some = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xE0, 0xE0, 0, 0, 0, 0)
 assert libc.capset(header, some) == 0 and becoming.can_become_others()
 """
     for drop in (as_user(homes.alice), keeping_it_to_itself):
@@ -294,6 +301,34 @@ async def test_idle_processes_end_and_none_is_left_a_zombie(homes: Homes) -> Non
         assert await files.names("", session_of(homes.alice)) == ["notes.txt"], "another one is started"
 
 
+async def test_a_process_is_not_used_for_ever(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are taken at the start: who was taken out of one must lose it."""
+    async with homes.gateway() as files:
+        await files.names("", session_of(homes.alice))
+        (first,) = processes(files)
+        monkeypatch.setattr(helpers_module, "_LIVES", time.monotonic() - first.started)
+        await files.names("", session_of(homes.alice))
+        assert processes(files) == [] and first.process.wait(5) == -9
+
+
+async def test_health_is_asked_of_a_process_and_not_with_every_question(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    real = Helpers._started
+    monkeypatch.setattr(Helpers, "_started", lambda self, user: (started.append(user), real(self, user))[1])
+    async with homes.gateway() as files:
+        assert started == [""]
+        for _ in range(5):
+            assert (await files.module.health_check()).healthy
+        assert started == ["", ""]
+        monkeypatch.setattr(os_users_module, "_HEALTH_SECONDS", 1.0)
+        files.module._hands._well_until = 0.0  # type: ignore[union-attr]
+        with hanging(homes.base):
+            assert not (await files.module.health_check()).healthy
+        assert (await files.module.health_check()).healthy
+
+
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_process_that_hangs_is_killed_and_others_go_on(homes: Homes, how: str) -> None:
     alice, bob = session_of(homes.alice), session_of(homes.bob)
@@ -371,6 +406,11 @@ async def test_a_process_that_is_not_its_user_is_found_out_whatever_it_says(
         lies = good.replace(f'["{homes.alice.pw_uid}"]', '["0"]')
         with rogue(monkeypatch, as_user(homes.alice), f"give({lies})"):
             assert await files.code("read", alice, path="x") == "identity_mismatch"
+        for then in ("", as_user(homes.bob)):
+            with rogue(monkeypatch, then, "give({'data': {}, 'folder': 'x', **ids})"):
+                assert await files.code("read", alice, path="x") == "identity_mismatch", (
+                    "it is somebody else, and says so"
+                )
         forked = f"give({good}) if os.fork() == 0 else os.wait()"
         with rogue(monkeypatch, as_user(homes.alice), forked):
             assert await files.code("read", alice, path="x") == "identity_mismatch", "another process answered"
@@ -406,6 +446,7 @@ async def test_a_process_that_talks_nonsense_is_ended(
 
 async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = session_of(homes.alice)
+    monkeypatch.setattr(os_users_module, "_HOLDS_SECONDS", -1.0)
     async with homes.gateway() as files:
         with monkeypatch.context() as patch:
             patch.setattr(helpers_module, "_COMMAND", ["/nowhere/python"])
@@ -423,16 +464,27 @@ async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monke
 
 
 def test_processes_end_with_the_server_however_that_ends(homes: Homes) -> None:
+    """One that is in the middle of something too, which takes a minute and does not look whether anybody waits."""
+    with homes.write(homes.alice, "huge", "").open("wb") as sparse:
+        sparse.truncate(10**12)
     script = f"""
-import asyncio, os, sys
+import asyncio, glob, os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from files_gateway import *
+from actas.delegation.filesystem.settings import LimitSettings
 async def main():
-    settings = FilesystemSettings(root={str(homes.base)!r} + "/{{user}}", permission="files:read", identity="os_user")
+    settings = FilesystemSettings(root={str(homes.base)!r} + "/{{user}}", permission="files:read", identity="os_user",
+                                  limits=LimitSettings(search_bytes=10**12, search_seconds=60))
     files = Gateway(settings)
-    who = replace(ALICE, legacy_username={homes.alice.pw_name!r})
-    await files.call("list", who)
-    print(files.module._hands._helpers._idle[0].process.pid, flush=True)
+    alice = replace(ALICE, legacy_username={homes.alice.pw_name!r})
+    call = asyncio.ensure_future(files.call("search", alice, content="x"))
+    pid = ""
+    while not pid or "Uid:\\t{homes.alice.pw_uid}" not in open(f"/proc/{{pid}}/status").read():
+        await asyncio.sleep(0.05)
+        pid = "".join(open(each).read() for each in glob.glob("/proc/self/task/*/children")).strip()
+    await asyncio.sleep(0.5)
+    assert not call.done()
+    print(pid, flush=True)
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
@@ -440,9 +492,10 @@ asyncio.run(main())
     assert done.returncode == -9, done.stderr
     pid = int(done.stdout)
     for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}") or "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+        if not os.path.exists(f"/proc/{pid}") or "State:\tZ" in said_of(pid):
             return
         time.sleep(0.05)
+    os.kill(pid, 9)
     raise AssertionError("the helper lives on")
 
 
@@ -561,32 +614,80 @@ def test_a_message_longer_than_agreed_is_not_sent() -> None:
         packed({"content": "x" * 2000}, 1000)
 
 
-@pytest.mark.parametrize("then", ["", "os.setgroups([4]); ", "os.setgid(4); ", "import ctypes; "])
-def test_half_a_change_of_user_is_none(homes: Homes, then: str) -> None:
-    """Each part by itself is found missing: what is tried here is everything but one."""
-    alice = homes.alice
-    everything = (
-        f"os.setgroups([{alice.pw_gid}]); os.setresgid(*[{alice.pw_gid}] * 3); os.setresuid(*[{alice.pw_uid}] * 3)"
-    )
-    without = {
-        "": everything,  # the promise not to gain privileges is missing
-        "os.setgroups([4]); ": everything.replace(f"[{alice.pw_gid}]); os", "[4]); os", 1) + "; privileges()",
-        "os.setgid(4); ": everything.replace(f"os.setresgid(*[{alice.pw_gid}] * 3)", "os.setgid(4)") + "; privileges()",
-        "import ctypes; ": everything.replace("os.setresuid", "os.seteuid").replace(
-            f"*[{alice.pw_uid}] * 3", str(alice.pw_uid)
-        )
-        + "; privileges()",
-    }[then]
+HALF = {
+    "the promise": "os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "a group": "promise(); os.setgroups([g, 4]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+    "the saved group": "promise(); os.setgroups([g]); os.setresgid(g, g, 4); os.setresuid(u, u, u)",
+    "the real user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(0, u, u)",
+    "the saved user": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, 0)",
+    "capabilities": "promise(); os.setgroups([g]); os.setresgid(g, g, g); libc.prctl(8, 1); os.setresuid(u, u, u)",
+    "nothing": "promise(); os.setgroups([g]); os.setresgid(g, g, g); os.setresuid(u, u, u)",
+}
+
+
+@pytest.mark.parametrize("missing", HALF)
+def test_half_a_change_of_user_is_found_out(homes: Homes, missing: str) -> None:
     script = f"""
 import ctypes, os
 from actas.delegation.filesystem import becoming
-who = becoming.account({alice.pw_name!r}, 1000)
-def privileges(): ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
-{without}
+libc = ctypes.CDLL(None)
+who = becoming.account({homes.alice.pw_name!r}, 1000)
+u, g = who.uid, who.gid
+def promise(): libc.prctl(38, 1, 0, 0, 0)
+{HALF[missing]}
 try:
     becoming._seen_to_be(who)
-except PermissionError as error:
-    print("found out:", error)
+    print("is the user")
+except PermissionError:
+    print("found out")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("found out"), done.stderr
+    assert done.stdout.strip() == ("is the user" if missing == "nothing" else "found out"), done.stderr
+
+
+def test_a_process_is_ended_with_no_more_than_the_capabilities_that_are_asked_for(homes: Homes) -> None:
+    """One that its user has stopped, or that hangs, does not end because nobody talks to it any more."""
+    script = f"""
+import ctypes, os, socket, subprocess
+from actas.delegation.filesystem import becoming
+from actas.delegation.filesystem.helpers import Helper
+alice = dict(user={homes.alice.pw_uid}, group={homes.alice.pw_gid}, extra_groups=[])
+process = subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **alice)
+libc = ctypes.CDLL(None)
+assert libc.prctl(8, 1, 0, 0, 0) == 0
+{as_user(homes.bob)}
+bits = sum(1 << each for each in becoming.NEEDED)
+header, those = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+assert libc.capset(header, those) == 0 and becoming.can_become_others()
+helper = Helper({homes.alice.pw_name!r}, socket.socket(), process)
+helper.kill()
+print(process.wait(5))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "-9", done.stderr
+
+
+def test_the_capabilities_are_enough_and_are_given_up_too(homes: Homes) -> None:
+    """Not root, but what systemd's AmbientCapabilities gives: there the kernel clears nothing by itself."""
+    script = f"""
+import ctypes, os
+from actas.delegation.filesystem import becoming, helper
+for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
+libc = ctypes.CDLL(None)
+assert libc.prctl(8, 1, 0, 0, 0) == 0
+{as_user(homes.bob)}
+header, those = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xE0, 0xE0, 0xE0, 0, 0, 0)
+assert libc.capset(header, those) == 0
+assert all(libc.prctl(47, 2, each, 0, 0) == 0 for each in becoming.NEEDED)
+assert becoming.can_become_others()
+real = helper.serve
+def serve(*arguments):
+    said = becoming.status()
+    assert said["Uid"].split() == ["{homes.alice.pw_uid}"] * 4, said
+    assert {{said[each] for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")}} == {{"0" * 16}}, said
+    real(*arguments)
+helper.serve = serve
+helper.main()
+"""
+    answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
+    assert (answer, status) == ({"ready": True}, 0)

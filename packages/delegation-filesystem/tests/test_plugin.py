@@ -1,5 +1,6 @@
 """The entry point, the settings, what is wrong with them, and who a session is."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,13 @@ def test_the_plugin_offers_one_kind_that_needs_no_token_and_makes_a_module() -> 
     (kind,) = actas_module_kinds()
     assert (kind.name, kind.settings, kind.credential) == ("filesystem", FilesystemSettings, CredentialUse.NEVER)
     assert isinstance(kind.create("files", GOOD), DelegationModule)
+
+
+def test_on_another_system_than_linux_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    (kind,) = actas_module_kinds()
+    monkeypatch.delattr(os, "O_PATH")
+    with pytest.raises(ConfigurationError, match="Linux"):
+        kind.create("files", GOOD)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +108,14 @@ def test_a_name_that_is_no_safe_folder_has_none(name: str | None) -> None:
 def test_a_name_that_makes_a_folder_too_long_has_none() -> None:
     with pytest.raises(PrincipalUnavailable):
         who(replace(ALICE, legacy_username="a" * 64), root="/srv/{user}{user}{user}{user}")
+
+
+@pytest.mark.parametrize("root", ["/srv/{group}-{user}", "/srv/x/{user}{group}", "/srv/{group}/{user}.{group}"])
+def test_two_names_in_one_are_refused_for_two_users_could_have_one_folder(root: str) -> None:
+    """ops-alice of eng, and alice of eng-ops."""
+    with pytest.raises(ConfigurationError) as refused:
+        FilesystemDelegation(replace(GOOD, root=root, groups=["eng", "eng-ops"]))
+    assert refused.value.problems[0].startswith("root: ")
 
 
 def test_a_group_is_the_first_configured_one_that_the_session_has() -> None:

@@ -30,7 +30,7 @@ from actas.testing.fixtures import needed_in_ci
 from actas.testing.missing import ServerMissing
 
 SWAPS = 1_000_000
-SECONDS = 8.0
+SECONDS = 18.0
 OUTSIDE_NAME = "a-name-that-is-seen-outside-alone"
 
 ASKED: dict[str, list[object]] = {

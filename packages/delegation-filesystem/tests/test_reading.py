@@ -263,6 +263,11 @@ async def test_a_search_says_which_bound_ended_it(ground: Ground, way: Way) -> N
     assert (await cut(LimitSettings(search_bytes=10), content="needle"))[0] == "bytes"
     assert await cut(LimitSettings(search_seconds=0.3, search_bytes=10**12), content="needle") == ("time", 30)
     assert (await cut(LimitSettings(entries=3), name="nothing"))[0] == "entries"
+    (ground.bob / "a-folder").mkdir()
+    for index in range(3):
+        (ground.bob / "a-folder" / str(index)).touch()
+    async with gateway(ground, way, limits=LimitSettings(entries=4)) as files:
+        assert (await files.call("search", BOB, name="nothing"))["truncated"] == "entries", "in the folder above"
 
 
 async def test_a_search_goes_no_deeper_than_paths_may_be(ground: Ground, way: Way) -> None:

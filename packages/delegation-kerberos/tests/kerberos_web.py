@@ -90,6 +90,8 @@ class WebService:
                 request.close_connection = True
                 return None
         reply = self.reply
+        if request.path.endswith("/of-bob") and not user.startswith("bob@"):
+            reply = Reply(status=403)
         said = json.dumps({"user": user, "path": request.path}).encode() if reply.body is None else reply.body
         challenges = [("WWW-Authenticate", value) for value in reply.challenge(own)]
         self._send(request, reply.status, said, reply.content_type, [*reply.headers.items(), *challenges])

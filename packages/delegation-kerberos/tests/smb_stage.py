@@ -14,6 +14,7 @@ from actas.core.models import new_id
 from actas.delegation.kerberos.module import KerberosDelegation
 from actas.delegation.kerberos.smb_settings import SharePoolSettings, ShareSettings, SmbSettings
 from actas.mcp.schema import validate_parameters
+from actas.testing.fixtures import needed_in_ci
 from actas.testing.kdc import KerberosRealm
 from actas.testing.samba import SambaServer
 
@@ -73,10 +74,15 @@ async def staged(realm: KerberosRealm, server: SambaServer, **smb: Any) -> Async
 
 
 @asynccontextmanager
-async def other_server(realm: KerberosRealm, lines: str = "") -> AsyncGenerator[SambaServer]:
-    """A server of the test's own, the same service with the same key."""
-    server = SambaServer(realm, lines=lines)
+async def other_server(
+    realm: KerberosRealm, lines: str = "", *, shares: Mapping[str, str] | None = None
+) -> AsyncGenerator[SambaServer]:
+    """A server of the test's own, the same service with the same key; ``shares`` have lines of their own."""
+    with needed_in_ci():
+        server = SambaServer(realm, lines=lines)
     server.add_users("alice", "bob")
+    for name, its_lines in (shares or {}).items():
+        server.add_share(name, lines=its_lines)
     with server:
         yield server
 

@@ -1,6 +1,7 @@
 """The suite that every delegation module must pass."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from actas.delegation.kerberos.module import KerberosDelegation
 from actas.delegation.kerberos.settings import HttpServiceSettings, KerberosSettings, LimitSettings
 from actas.testing.conformance import ModuleConformance, ModuleKit
 from actas.testing.kdc import KerberosRealm
+
+
+@contextmanager
+def _outage(realm: KerberosRealm) -> Iterator[None]:
+    realm.kill()
+    try:
+        yield
+    finally:
+        realm.start()
 
 
 class TestKerberosDelegation(ModuleConformance):
@@ -43,6 +53,8 @@ class TestKerberosDelegation(ModuleConformance):
                 "http-intranet": {"path": "/reports/7"},
             },
             slow=("http-intranet", {"path": "/slow/15"}),
+            denied=("http-intranet", {"path": "/reports/of-bob"}),
+            outage=lambda: _outage(realm),
             settings=KerberosSettings,
             plugin="actas.delegation.kerberos.plugin",
             heavy_imports=["gssapi", "krb5", "httpx", "httpx2"],

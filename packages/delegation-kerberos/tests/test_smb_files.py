@@ -192,10 +192,7 @@ async def test_a_pipe_in_a_folder_holds_nobody_up(stage: Stage) -> None:
 
 
 async def test_a_share_of_referrals_is_not_followed(realm: KerberosRealm) -> None:
-    server = SambaServer(realm, lines="host msdfs = yes")
-    server.add_users("alice")
-    server.add_share("spread", lines="msdfs root = yes")
-    with server:
+    async with other_server(realm, "host msdfs = yes", shares={"spread": "msdfs root = yes"}) as server:
         (server.share("spread") / "there").symlink_to("msdfs:other.example.com\\data")
         allow = [ShareSettings(server="localhost", share="spread", port=server.port)]
         async with staged(realm, server, allow=allow) as stage:
@@ -249,3 +246,10 @@ async def test_the_tools_say_which_shares_there_are_and_ask_for_their_permission
 def test_no_share_no_tools(realm: KerberosRealm) -> None:
     module = KerberosDelegation(settings_for(realm))
     assert "read-file" not in [each.name for each in module.actions]
+
+
+async def test_a_server_may_be_written_in_capitals(realm: KerberosRealm, samba: SambaServer) -> None:
+    samba.write("capitals.txt", b"of alice", owner="alice")
+    allow = [ShareSettings(server="LocalHost", share="FILES", port=samba.port)]
+    async with staged(realm, samba, allow=allow) as stage:
+        assert (await stage.data(ALICE, "read-file", "capitals.txt"))["contents"] == "of alice"

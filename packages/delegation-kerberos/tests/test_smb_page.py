@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from smb_stage import ALICE, staged
+from smb_stage import ALICE, other_server, staged
 
 from actas.core import CredentialRejected
 from actas.testing.kdc import KerberosRealm
-from actas.testing.samba import SambaServer
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "smb-shares.md"
 
@@ -27,8 +26,7 @@ async def test_the_page_leads_to_a_file_that_alice_reads(own_realm: KerberosReal
         own_realm.administer(query.replace(KEYTAB, str(keytab)).replace(NAME, "localhost"))
     (written,) = re.findall(r"```conf smb.conf\n\[global\]\n(.*?)```", text, re.DOTALL)
     lines = "\n".join(line.strip() for line in written.replace(KEYTAB, str(keytab)).splitlines())
-    with SambaServer(own_realm, lines=lines) as server:
-        server.add_users("alice")
+    async with other_server(own_realm, lines) as server:
         server.write("alice.txt", b"of alice", owner="alice")
         async with staged(own_realm, server) as stage:
             assert (await stage.data(ALICE, "read-file", "alice.txt"))["contents"] == "of alice"
@@ -36,9 +34,7 @@ async def test_the_page_leads_to_a_file_that_alice_reads(own_realm: KerberosReal
 
 async def test_without_the_flag_that_the_page_names_the_server_takes_no_ticket(own_realm: KerberosRealm) -> None:
     own_realm.add_service("cifs/localhost")
-    with SambaServer(own_realm) as server:
-        server.add_users("alice")
-        async with staged(own_realm, server) as stage:
-            with pytest.raises(CredentialRejected) as caught:
-                await stage.call(ALICE, "list-directory")
+    async with other_server(own_realm) as server, staged(own_realm, server) as stage:
+        with pytest.raises(CredentialRejected) as caught:
+            await stage.call(ALICE, "list-directory")
     assert "0xc00000a8" in str(caught.value.detail)

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import resource
+import socket
 import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +101,35 @@ async def test_a_cancelled_call_ends_at_once_and_gives_its_place_back(own: Stage
     assert all(isinstance(each, asyncio.CancelledError) for each in done)
     own.server.thaw()
     await asyncio.gather(reads_hers(own), reads_hers(own))
+
+
+async def test_what_cannot_be_ended_keeps_its_place_until_it_ends(
+    own: Stage, realm: KerberosRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host name whose server answers nobody, say: a thread cannot be taken out of that."""
+    going_on, right = threading.Event(), socket.create_connection
+
+    def late(address: tuple[str, int], timeout: float) -> socket.socket:
+        going_on.wait(20)
+        return right(address, timeout=timeout)
+
+    pool = SharePoolSettings(total=4, per_user=1, wait_seconds=0.2)
+    async with staged(realm, own.server, pool=pool) as stage:
+        monkeypatch.setattr(socket, "create_connection", late)
+        call = asyncio.ensure_future(stage.call(ALICE, "list-directory"))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(call, 5)
+        with pytest.raises(SharesBusy):
+            await stage.call(ALICE, "list-directory")
+        going_on.set()
+        for _ in range(100):
+            if not stage.pool._users:
+                break
+            await asyncio.sleep(0.05)
+        assert not stage.pool._idle
+        await reads_hers(stage)
 
 
 async def test_one_user_does_not_take_all_connections(own: Stage) -> None:
@@ -252,6 +284,25 @@ async def test_a_destroyed_module_refuses_and_leaves_no_thread_and_no_socket(own
         await asyncio.sleep(0.05)
     assert not names
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_a_file_server_that_was_asked_who_the_user_is_leaves_nothing_behind(realm: KerberosRealm) -> None:
+    """It starts processes for that which are not its children."""
+    async with other_server(realm) as server, staged(realm, server) as stage:
+        await stage.call(ALICE, "list-directory")
+        assert any("rpcd_lsad" in command for command in running(str(server.folder)))
+        server.stop()
+        assert not running(str(server.folder))
+
+
+def running(folder: str) -> list[str]:
+    """The commands of the processes that have ``folder`` among their arguments."""
+    found: list[str] = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and folder in (command := (entry / "cmdline").read_text()):
+                found.append(command)
+    return found
 
 
 async def test_twenty_users_at_once_are_each_themselves(own: Stage, realm: KerberosRealm) -> None:

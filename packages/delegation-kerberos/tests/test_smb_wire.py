@@ -13,7 +13,7 @@ from smbprotocol.exceptions import StoppedOnSymlink
 from smbprotocol.header import NtStatus, SMB2HeaderRequest, SMB2HeaderResponse
 from spnego import KerberosCCache
 
-from actas.core import ActasError, Session
+from actas.core import ActasError, CredentialRejected, Session
 from actas.core.errors import DownstreamUnavailable, IdentityMismatch
 from actas.delegation.kerberos.smb_wire import SealedConnection
 from actas.testing.kdc import KerberosRealm
@@ -92,6 +92,27 @@ async def test_the_servers_last_answer_to_a_login_must_be_as_it_was_signed(stage
     error, _ = await read_past(stage, change)
     assert changed
     assert isinstance(error, DownstreamUnavailable)
+
+
+async def test_a_server_that_does_not_prove_itself_gets_nothing(stage: Stage) -> None:
+    """Mutual authentication: its answer to the ticket must be made with the ticket's key."""
+
+    def change(message: bytes) -> bytes:
+        if message[4:8] != b"\xfeSMB" or struct.unpack_from("<H", message, 4 + 12)[0] != SESSION_SETUP:
+            return message
+        return message[:-4] + bytes(4)
+
+    error, _ = await read_past(stage, change)
+    assert isinstance(error, CredentialRejected)
+    assert "GSS-API says" in (error.detail or "")
+
+
+async def test_a_server_that_refuses_to_say_whose_session_it_is_is_not_believed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.delegation.kerberos.smb_whoami._LSARPC", bytes(20))
+    with pytest.raises(DownstreamUnavailable, match="does not answer"):
+        await stage.call(ALICE, "list-directory")
 
 
 async def test_an_encrypted_answer_that_was_changed_is_refused(stage: Stage) -> None:

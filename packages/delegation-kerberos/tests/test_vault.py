@@ -23,7 +23,7 @@ from kerberos_stage import (
     user,
 )
 
-from actas.core import ActasError
+from actas.core import ActasError, DownstreamUnavailable
 from actas.core.models import Session
 from actas.delegation.kerberos.failures import TicketRejected
 from actas.delegation.kerberos.settings import LimitSettings
@@ -84,6 +84,34 @@ async def test_what_nobody_holds_any_more_is_wiped(gateway: Gateway) -> None:
     assert not holds(name)
 
 
+async def test_credentials_keep_what_they_are_made_of(realm: KerberosRealm, gateway: Gateway) -> None:
+    ticket: KerberosTicket | None = await gateway.module.ticket(ALICE, WEB, deadline=FOREVER)
+    assert ticket is not None
+    name, target, credentials = ticket._cache.name, ticket.target, ticket.gss_credentials()
+    await gateway.module.discard(ALICE, WEB)
+    ticket = None
+    await asyncio.sleep(0.01)
+    gc.collect()
+    assert accepted(initiated(credentials, target).step(), realm.keytab(WEB)) == "alice@EXAMPLE.COM"
+    del credentials
+    gc.collect()
+    assert not holds(name)
+
+
+async def test_the_gateway_may_sign_in_anew_while_others_use_what_it_had(gateway: Gateway) -> None:
+    async def again() -> None:
+        for _ in range(50):
+            gateway.module._gateway.renew()
+            await asyncio.sleep(0)
+
+    async def obtain(number: int) -> None:
+        for _ in range(10):
+            await gateway.module.discard(ALICE, TARGETS[number % 3])
+            await gateway.module.ticket(ALICE, TARGETS[number % 3], deadline=FOREVER)
+
+    await asyncio.gather(again(), *(obtain(number) for number in range(12)))
+
+
 async def test_nothing_is_left_when_the_module_is_destroyed(realm: KerberosRealm) -> None:
     async with opened(settings_for(realm)) as gateway:
         ticket = await gateway.module.ticket(ALICE, WEB, deadline=FOREVER)
@@ -99,6 +127,19 @@ async def test_nothing_is_left_when_the_module_is_destroyed(realm: KerberosRealm
     with pytest.raises(ActasError):
         await gateway.module.ticket(ALICE, WEB, deadline=FOREVER)
     await gateway.module.destroy()
+
+
+async def test_who_waits_for_a_ticket_when_the_module_is_destroyed_is_told(own_realm: KerberosRealm) -> None:
+    async with opened(settings_for(own_realm)) as gateway:
+        await gateway.module.initialize()
+        own_realm.freeze()
+        waiting = asyncio.ensure_future(gateway.reach())
+        await asyncio.sleep(0.1)
+        await gateway.module.destroy()
+        with pytest.raises(DownstreamUnavailable):
+            await waiting
+        assert gateway.refused() == "downstream_unavailable"
+        own_realm.thaw()
 
 
 async def test_no_more_are_kept_than_may_be_and_the_least_used_goes_first(realm: KerberosRealm) -> None:

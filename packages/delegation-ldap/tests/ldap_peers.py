@@ -124,16 +124,22 @@ Said = Callable[[int, int, bytes], Iterator[bytes]]
 
 
 class HostileServer(Listening):
-    """Lets everybody in, says of everybody that he is who he asks to be, and answers the rest as ``says`` does."""
+    """Lets everybody in, says of everybody that he is who he asks to be, and answers the rest as ``says`` does.
 
-    def __init__(self, says: Said, *, sees: Callable[[str], str] = lambda asked: asked) -> None:
-        self._says, self._sees = says, sees
+    Each connection takes ``lives`` packets, and ends with the next.
+    """
+
+    def __init__(self, says: Said, *, sees: Callable[[str], str] = lambda asked: asked, lives: int = 10**9) -> None:
+        self._says, self._sees, self._lives = says, sees, lives
         self.bound = 0
+        self.pages: list[int] = []
+        """The sizes of the pages that were asked for."""
         super().__init__()
 
     def serve(self, taken: socket.socket) -> None:
-        buffer = b""
-        while chunk := taken.recv(65536):
+        buffer, left = b"", self._lives
+        while (chunk := taken.recv(65536)) and left:
+            left -= 1
             buffer += chunk
             while size := whole(buffer):
                 for answer in self._answer(buffer[:size]):
@@ -144,6 +150,7 @@ class HostileServer(Listening):
         ((_, content),) = elements(data)
         (_, its_number), (tag, body), *controls = elements(content)
         its = int.from_bytes(its_number)
+        self.pages += pages_in(controls)
         if tag == 0x60:
             self.bound += 1
             yield message(its, result(0x61))
@@ -153,6 +160,14 @@ class HostileServer(Listening):
             yield message(its, result(0x78, 0, text(self._sees(asked_for(controls)), 0x8B)))
         else:
             yield from self._says(its, tag, body)
+
+
+def pages_in(controls: list[tuple[int, bytes]]) -> Iterator[int]:
+    for _, listed in controls:
+        for _, each in elements(listed):
+            parts = [content for _, content in elements(each)]
+            if parts[0] == b"1.2.840.113556.1.4.319":
+                yield int.from_bytes(elements(elements(parts[-1])[0][1])[0][1])
 
 
 def asked_for(controls: list[tuple[int, bytes]]) -> str:

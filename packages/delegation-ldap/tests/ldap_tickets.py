@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import gssapi
 
@@ -38,6 +39,7 @@ class Granter:
     discarded: int = 0
     lifetime: float = 600.0
     as_somebody_else: str | None = None
+    cache: str = field(default_factory=lambda: uuid4().hex)
 
     async def ticket(self, session: Session, target: str, *, deadline: float) -> Ticket:
         who = self.as_somebody_else or session.legacy_username or ""
@@ -59,6 +61,6 @@ class Granter:
             name=gssapi.Name(GATEWAY, gssapi.NameType.kerberos_principal),
             usage="both",
             mechs=kerberos,
-            store={"client_keytab": keytab, "keytab": keytab, "ccache": f"MEMORY:{id(self)}"},
+            store={"client_keytab": keytab, "keytab": keytab, "ccache": f"MEMORY:{self.cache}"},
         )
         return mine.impersonate(gssapi.Name(who, gssapi.NameType.user), mechs=kerberos)

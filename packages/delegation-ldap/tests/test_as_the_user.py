@@ -230,6 +230,16 @@ async def test_passwords_are_never_returned_searched_or_compared_even_where_the_
     await module.destroy()
 
 
+async def test_matching_rules_are_listed_and_each_part_names_its_attribute(directory: Slapd) -> None:
+    module = module_for(directory, matching_rules=["caseExactMatch"])
+    assert uids(await data(module, "alice", find(filter="(uid:caseExactMatch:=alice)"))) == ["alice"]
+    structure = {"attribute": "uid", "rule": "caseExactMatch", "matches": "alice"}
+    assert uids(await data(module, "alice", find(filter=structure))) == ["alice"]
+    for asked in ("(:caseExactMatch:=alice)", "(uid:caseIgnoreMatch:=alice)", "(:dn:caseExactMatch:=alice)"):
+        assert await code(module, "alice", find(filter=asked)) == "invalid_parameters"
+    await module.destroy()
+
+
 async def test_only_listed_bases_can_be_looked_at(directory: Slapd) -> None:
     module = module_for(directory, bases=[f"ou=people,{SUFFIX}"])
     for base in (

@@ -16,7 +16,9 @@ from pyasn1.codec.ber.decoder import decode
 
 from actas.core import InvalidParameters
 from actas.delegation.ldap import filters, messages
-from actas.delegation.ldap.filters import Extensible, Filter, Group, Match, Not, Present, Substrings, parsed, structured
+from actas.delegation.ldap.filter_structures import structured
+from actas.delegation.ldap.filter_texts import parsed
+from actas.delegation.ldap.filters import Extensible, Filter, Group, Match, Not, Present, Substrings
 from actas.delegation.ldap.module import LdapDelegation
 
 ATTRIBUTES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,8}(;[a-z0-9-]{1,5})?", fullmatch=True)
@@ -63,7 +65,7 @@ def written(what: Filter) -> str:
 
 
 def read_back(operation: messages.Operation) -> bytes:
-    return messages.request(7, operation, ()).data
+    return messages.request(operation, ()).numbered(messages.FIRST_NUMBER)
 
 
 def sent(what: Filter) -> bytes:

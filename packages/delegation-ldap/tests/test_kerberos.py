@@ -16,6 +16,7 @@ from actas.core.lending import Lent
 from actas.delegation.ldap.actions import Read, WhoAmI
 from actas.delegation.ldap.module import LdapDelegation
 from actas.delegation.ldap.plugin import actas_module_kinds
+from actas.delegation.ldap.settings import PoolSettings
 from actas.testing.fixtures import needed_in_ci
 from actas.testing.kdc import KerberosRealm
 from actas.testing.slapd import LINES, Slapd
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def realm() -> Generator[KerberosRealm]:
     with needed_in_ci():
-        made = KerberosRealm()
+        made = KerberosRealm(client_lines="forwardable = true")
     with made, made.in_use():
         made.add_users("alice", "bob", "odd", "stranger")
         made.add_users("vip", sensitive=True)
@@ -95,6 +96,32 @@ async def test_many_users_at_once_are_never_mixed_up(by_ticket: LdapDelegation, 
 
     for at in range(0, len(users), 15):
         await asyncio.gather(*(one(who) for who in users[at : at + 15]))
+
+
+async def test_more_users_than_connections_take_turns_and_are_never_mixed_up(
+    kerberized: Slapd, granter: Granter
+) -> None:
+    module = made_for(kerberized, pool=PoolSettings(total=2))
+    for _ in range(3):
+        for who in ("alice", "bob", "odd"):
+            assert (await ask(module, who, WhoAmI(), lent(granter, who))).data == {"seen_as": f"dn:{dn(who)}"}
+    both = [ask(module, who, WhoAmI(), lent(granter, who)) for who in ("alice", "bob", "odd") * 4]
+    seen = [each.data for each in await asyncio.gather(*both)]
+    assert seen == [{"seen_as": f"dn:{dn(who)}"} for who in ("alice", "bob", "odd") * 4]
+    await module.destroy()
+
+
+async def test_the_next_server_gets_a_ticket_of_its_own(kerberized: Slapd, granter: Granter) -> None:
+    module = made_for(kerberized, urls=["ldaps://127.0.0.1:1", kerberized.ldaps_url])
+    await module.initialize()
+    await ask(module, "alice", WhoAmI(), lent(granter, "alice"))
+    assert granter.asked == [("alice", DIRECTORY)], "the one that answered at the start is asked first"
+    granter.asked.clear()
+    fresh = made_for(kerberized, urls=["ldaps://localhost:1", kerberized.ldaps_url])
+    await ask(fresh, "alice", WhoAmI(), lent(granter, "alice"))
+    assert granter.asked == [("alice", DIRECTORY)] * 2, "one for each server"
+    for each in (module, fresh):
+        await each.destroy()
 
 
 async def test_a_ticket_of_somebody_else_is_never_used_for_the_user(

@@ -73,8 +73,8 @@ async def test_a_frozen_directory_costs_a_call_its_time_and_no_more(own_director
     await module.destroy()
 
 
-async def test_a_call_that_is_given_up_frees_its_thread_and_its_connection(own_directory: Slapd) -> None:
-    module = module_for(own_directory, pool=PoolSettings(total=2, wait_seconds=2))
+async def test_a_call_that_is_given_up_frees_its_thread_and_its_connection_at_once(own_directory: Slapd) -> None:
+    module = module_for(own_directory, pool=PoolSettings(total=2, wait_seconds=1, connect_seconds=0.3))
     await asyncio.gather(ask(module, "alice", WhoAmI()), ask(module, "bob", WhoAmI()))
     own_directory.freeze()
     calls = [asyncio.ensure_future(ask(module, who, WhoAmI())) for who in ("alice", "bob")]
@@ -83,6 +83,7 @@ async def test_a_call_that_is_given_up_frees_its_thread_and_its_connection(own_d
         call.cancel()
     await asyncio.wait(calls)
     assert all(call.cancelled() for call in calls)
+    assert await code(module, "alice", WhoAmI()) == "ldap_server_away", "there is a place for it to try"
     own_directory.thaw()
     await asyncio.gather(*(ask(module, who, WhoAmI()) for who in ("alice", "bob")))
     await module.destroy()

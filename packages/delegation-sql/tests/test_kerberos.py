@@ -22,6 +22,7 @@ from typed_tickets import TypedTicket, TypedTickets
 from actas.core.errors import (
     ConfigurationError,
     CredentialRejected,
+    DelegationError,
     DelegationRefused,
     DownstreamUnavailable,
     IdentityMismatch,
@@ -176,6 +177,17 @@ async def test_without_tickets_nobody_is_asked(settings: SqlSettings) -> None:
     with pytest.raises(PrincipalUnavailable) as refused:
         await identity.connect("alice")
     assert "tickets_from" in (refused.value.detail or "")
+    await identity.close()
+
+
+async def test_a_connection_that_no_ticket_opened_serves_nobody(
+    settings: SqlSettings, server: KerberosPostgres
+) -> None:
+    identity = Kerberos(settings, Connector(settings))
+    where = {"host": str(server.socket_folder), "port": str(server.port), "dbname": "app", "user": "postgres"}
+    async with await psycopg.AsyncConnection.connect(**where) as connection:
+        with pytest.raises(DelegationError):
+            identity.frame("alice", connection)
     await identity.close()
 
 
@@ -444,9 +456,17 @@ def test_a_driver_without_kerberos_stops_the_start() -> None:
 
 class TestKerberosDelegation(ModuleConformance):
     @pytest.fixture
-    def kit(self, settings: SqlSettings, lender: TypedTickets) -> ModuleKit:
+    def kit(self, settings: SqlSettings, lender: TypedTickets, server: KerberosPostgres) -> ModuleKit:
+        @contextmanager
+        def outage() -> Generator[None]:
+            server.halt("immediate")
+            yield
+            server.start()
+
         return ModuleKit(
             make=lambda: SqlDelegation(settings),
+            outage=outage,
+            denied=("query", {"sql": "SELECT * FROM bobs"}),
             make_dead=lambda: SqlDelegation(replace(settings, host="nowhere.invalid")),
             alice=session_of("alice"),
             bob=session_of("bob"),
@@ -475,7 +495,7 @@ class Ticket:
         yield Path(sys.argv[1])
 
 async def main():
-    connection = await TicketLogins(1).log_in(sys.argv[2], Ticket(), 10)
+    connection = await TicketLogins(1).log_in(sys.argv[2], Ticket())
     async with connection:
         row = await (await connection.execute("SELECT session_user")).fetchone()
     print(pq.__impl__, "binary" in loaded_libpq()._name, *row)

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -20,6 +21,13 @@ from actas.cli.kinds import KINDS, KindName
 from actas.cli.new import name_problem, rendered, write
 
 CORE = Path(__file__).parents[2]
+ISSUER = """
+[[auth.trusted_idps]]
+name = "acme"
+issuer = "https://login.example.com/realms/acme"
+audience = "http://127.0.0.1:8080/mcp"
+
+"""
 NAMES = {kind: f"acme-{kind}" for kind in KindName}
 LONGEST = "w" * 19 + "-" + "w" * 20
 """As long as a name may be; the widest letters make no difference, the number of them does."""
@@ -70,10 +78,12 @@ def good(done: subprocess.CompletedProcess[str]) -> str:
         ("class", "Python's own"),
         ("match", "Python's own"),
         ("email", "standard library"),
-        ("sql", "taken by actas"),
-        ("actas", "taken by actas"),
-        ("tests", "taken by actas"),
-        ("example-plugin", "taken by actas"),
+        ("sql", "taken, by actas"),
+        ("actas", "taken, by actas"),
+        ("tests", "taken, by actas"),
+        ("build", "taken, by actas"),
+        ("example-plugin", "taken, by actas"),
+        ("acme\n", "such as acme"),
         ("joserfc", "joserfc is installed"),
     ],
 )
@@ -96,7 +106,7 @@ def test_a_name_that_another_distribution_claims_is_refused(monkeypatch: pytest.
     monkeypatch.setattr(new, "installed", lambda: {"orders": other})
     assert "other-orders is installed" in str(name_problem("orders"))
     monkeypatch.setattr(new, "installed", lambda: {"other-orders": other})
-    assert name_problem("orders") is None, "its author may make it once more"
+    assert name_problem("other-orders") is None, "its author may make it once more"
 
 
 def test_a_wrong_name_ends_with_two_and_plain_words(tmp_path: Path) -> None:
@@ -117,7 +127,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, there: str) -> None
         case _:
             target.symlink_to(tmp_path / "nowhere")
     done = actas_new(tmp_path, "acme")
-    assert done.returncode == 2 and "there already" in done.stderr
+    assert done.returncode == 2 and "acme is there already" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["acme"]
 
 
@@ -142,16 +152,32 @@ def test_nothing_is_left_of_what_could_not_be_finished(
 
 def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "acme"
-    chmod = Path.chmod
+    write_text = Path.write_text
 
-    def slowly(path: Path, mode: int) -> None:
+    def slowly(path: Path, text: str, **options: Any) -> int:  # Any: as Path has them
         target.mkdir()
-        chmod(path, mode)
+        return write_text(path, text, **options)
 
-    monkeypatch.setattr(Path, "chmod", slowly)
+    monkeypatch.setattr(Path, "write_text", slowly)
     with pytest.raises(FileExistsError):
         write({"README.md": ""}, target)
     assert list(tmp_path.iterdir()) == [target] and not list(target.iterdir())
+
+
+def test_its_permissions_are_those_of_its_authors_files(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write({"README.md": "", "src/a.py": ""}, tmp_path / "acme")
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE((tmp_path / "acme" / path).stat().st_mode) for path in (".", "src")}
+    assert modes == {0o700} and stat.S_IMODE((tmp_path / "acme/README.md").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_gone_is_told_in_plain_words(tmp_path: Path) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m actas.cli new acme"
+    done = run(["sh", "-c", script], tmp_path)
+    assert done.returncode == 2 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
 # What is made
@@ -187,7 +213,6 @@ def test_it_demands_the_actas_that_it_was_made_by(kind: KindName) -> None:
 def test_it_is_written_where_one_stands_and_says_what_is_next(tmp_path: Path) -> None:
     told = good(actas_new(tmp_path, "acme-orders"))
     assert "cd acme-orders" in told and "pytest" in told
-    assert stat.S_IMODE((tmp_path / "acme-orders").stat().st_mode) == 0o755
     assert (tmp_path / "acme-orders/src/acme_orders/py.typed").read_text() == ""
 
 
@@ -232,6 +257,10 @@ def test_as_made_it_builds_installs_and_passes_its_own_tests(
         pytest.skip(told)
     passed = int(re.findall(r"(\d+) passed", told)[-1])
     assert passed >= 45, told
+    (written,) = re.findall(r"```toml\n(.*?)```", (project / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "actas.toml").write_text(ISSUER + written)
+    secrets = {"GATEWAY_SECRET": "s3cret", "GATEWAY_PASSWORD": "s3cret"}
+    good(run([python.with_name("actas"), "check", "actas.toml"], tmp_path, **secrets))
     plugins = good(run([python.with_name("actas"), "plugins", "--load", "--json"], tmp_path))
     assert f'"name": "{NAMES[kind]}"' in plugins and '"state": "loads"' in plugins
 

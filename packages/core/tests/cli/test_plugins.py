@@ -55,6 +55,8 @@ def test_they_are_listed_with_their_distributions_and_none_is_imported(install: 
 
 def test_all_are_tried_where_that_is_wanted_and_what_is_wrong_is_told(install: Installer) -> None:
     site = install("dummy-greet", "dummy-hours", "dummy-vault", "dummy-exits", "dummy-broken", "dummy-unmarked")
+    with (site / "dummy_greet.py").open("a") as source:
+        source.write("\nprint('a word of its own')\n")
     done = plugins(site, "--load", "--json")
     answer = told(done)
     assert done.returncode == 1
@@ -93,6 +95,9 @@ def test_a_configuration_says_which_of_them_matter(install: Installer, config: P
     assert done.returncode == 1
     config.write_text(CONFIGURATION.replace("[delegation.modules.nowhere]", ""))
     assert plugins(site, config).returncode == 0
+    all_of_them = plugins(site, "--load", "--json", config)
+    assert told(all_of_them)["exits"]["state"] == "broken"
+    assert all_of_them.returncode == 0, "nobody asked for the one that is broken"
 
 
 def test_a_person_gets_a_line_for_each(install: Installer, config: Path) -> None:

@@ -759,6 +759,53 @@ class FailsWhereItIsDenied(Visitor):
             raise DelegationError from None
 
 
+class LeavesWhatItBegan(Greeter):
+    async def initialize(self) -> None:
+        LeavesDescriptors.left.append(os.open("/dev/null", os.O_RDONLY))
+        raise DownstreamUnavailable
+
+
+class CallsItAMisconfiguration(Greeter):
+    async def initialize(self) -> None:
+        raise ConfigurationError("nobody answers")
+
+
+class StartsOnce(Visitor):
+    tried = False
+
+    async def initialize(self) -> None:
+        if self.tried or self.place.away:
+            self.tried = True
+            raise DownstreamUnavailable
+        await super().initialize()
+
+
+class HalfStarted(Visitor):
+    tried = False
+
+    async def initialize(self) -> None:
+        if self.place.away and not self.tried:
+            self.tried = True
+            raise DownstreamUnavailable
+        self.started = not self.tried
+
+
+class SharesItsConnection(Greeter):
+    open: list[str] = []  # noqa: RUF012 -- the point
+
+    async def initialize(self) -> None:
+        await super().initialize()
+        self.open.append("connection")
+
+    async def greet(self, who: str, call: DelegationCall) -> DelegationResult:
+        if not self.open:
+            raise DownstreamUnavailable
+        return result(who)
+
+    async def destroy(self) -> None:
+        self.open.clear()
+
+
 @dataclass(frozen=True)
 class Careless:
     proxy_password: str | None = None
@@ -861,6 +908,11 @@ PLANTS: list[Plant] = [
     ("a_downstream_that_goes_away", None, visiting(GivesUpForGood), "does not answer"),
     ("a_downstream_that_goes_away", None, visiting(NeverWellAgain), "does not notice"),
     ("a_downstream_that_goes_away", None, visiting(BreaksInAnOutage), "none of ours"),
+    ("a_start_that_fails", Greeter, dead(LeavesWhatItBegan), "3 descriptors"),
+    ("a_start_that_fails", Greeter, dead(CallsItAMisconfiguration), "raised ConfigurationError"),
+    ("it_starts_when", None, visiting(StartsOnce), "does not notice"),
+    ("it_starts_when", None, visiting(HalfStarted), "does not notice"),
+    ("two_of_its_kind", SharesItsConnection, {}, "does not answer"),
     ("destroy_may_be_called_twice", DestroysOnce, {}, "all"),
     ("destroy_may_be_called_twice", DestroysOnlyWhatStarted, {}, "NoneType"),
     ("destroy_may_be_called_twice", HangsAtItsEnd, {}, "did not end within"),
@@ -934,6 +986,8 @@ def test_every_rule_is_seen_to_fail_something() -> None:
         "it_can_be_destroyed_during",
         "a_dead_downstream",
         "a_downstream_that_goes_away",
+        "a_start_that_fails",
+        "it_starts_when",
         "what_the_downstream_denies",
     ],
 )

@@ -3,10 +3,10 @@
 A template is written as the plug-in ``example-plugin`` would be; its two spellings are replaced by the author's name.
 """
 
+import errno
 import keyword
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,8 +29,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
 """Characters of a name: the longest lines of the templates have room for that many."""
 _EDIT = re.compile(r"EDIT (\d+): (.*?)(?:\"\"\")?$", re.MULTILINE)
-_COMMON = ("pytest", "tests")
-"""Packages that every plug-in's own tests import."""
+_COMMON = frozenset("build hatchling mypy pip pyright pytest ruff test tests twine".split())
+"""Packages that are at work where a plug-in is tested and built."""
 
 
 def new_plugin(name: str, kind: KindName) -> None:
@@ -42,13 +42,12 @@ def new_plugin(name: str, kind: KindName) -> None:
     problem = name_problem(name)
     if problem is not None:
         raise typer.BadParameter(problem, param_hint="NAME")
-    target = Path(name).absolute()
-    if os.path.lexists(target):
-        raise typer.BadParameter(f"{target} is there already", param_hint="NAME")
     try:
-        write(rendered(name, KINDS[kind], kind), target)
+        write(rendered(name, KINDS[kind], kind), Path(name).absolute())
+    except FileExistsError:
+        raise typer.BadParameter(f"{name} is there already", param_hint="NAME") from None
     except OSError as error:
-        raise typer.BadParameter(f"{target} cannot be written: {error.strerror}", param_hint="NAME") from error
+        raise typer.BadParameter(f"{name} cannot be written: {error.strerror}", param_hint="NAME") from error
     console.print(Text(f"{name}/ is a plug-in that works, of the kind {kind}. Next:", style="bold"))
     for command in (f"cd {name}", "pip install -e . --group dev", "pytest", "grep -rn EDIT ."):
         console.print(Text(f"  {command}"), soft_wrap=True)
@@ -67,15 +66,15 @@ def name_problem(name: str) -> str | None:
         return "it is a word of Python's own"
     if package in sys.stdlib_module_names:
         return "Python's standard library has a module of this name"
-    if name in OURS or package in ("actas", "example_plugin", *_COMMON):
-        return "this name is taken by actas itself"
+    if name in OURS or package in ("actas", "example_plugin") or package in _COMMON:
+        return "this name is taken, by actas itself or by what plug-ins are built and tested with"
     return _taken(name, package)
 
 
 def _taken(name: str, package: str) -> str | None:
     """By whom of those who are installed; an earlier one of the author's own is no hindrance."""
     claim = installed().get(name)
-    claimants = set() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
+    claimants = set[str]() if claim is None else {each.distribution for each in (claim, *claim.rivals)}
     owners = claimants | set(packages_distributions().get(package, []))
     if name in claimants:
         owners.discard(name)
@@ -129,18 +128,15 @@ def write(texts: Mapping[str, str], target: Path) -> None:
     """Write the files to the new folder ``target``: all of them, or, whatever happens, none.
 
     Raises:
-        OSError: it cannot be written, or is there by now.
+        FileExistsError: something is there, or is by now.
+        OSError: it cannot be written.
     """
-    making = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as made:
+        making = Path(made) / target.name  # a folder inside has the permissions that its author's folders have
         for path, text in texts.items():
             file = making / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
-        making.chmod(0o755)
-        if os.path.lexists(target):  # even an empty folder, which a rename would replace
-            raise FileExistsError(17, "it is there by now", str(target))
+        if os.path.lexists(target):  # be it an empty folder, which a rename would replace
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         making.rename(target)
-    except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
-        raise

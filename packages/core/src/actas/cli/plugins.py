@@ -1,6 +1,8 @@
 """``actas plugins``."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -62,7 +64,7 @@ def show_plugins(config: Path | None, *, load_all: bool, as_json: bool) -> bool:
     Raises:
         ConfigurationError: the configuration cannot be read.
     """
-    named = {} if config is None else _named(config)
+    named: Mapping[str, str] = {} if config is None else _named(config)
     available = installed()
     lines = [
         _line(name, available.get(name), named.get(name), load_it=load_all or name in named)
@@ -90,7 +92,8 @@ def _line(name: str, plugin: InstalledPlugin | None, named: str | None, *, load_
     if not load_it:
         return _Line(name=name, owners=owners, state=state, named=named)
     try:
-        offer = load([name]).offers[name]
+        with redirect_stdout(sys.stderr):  # what a plug-in prints when it is imported is not what was asked for
+            offer = load([name]).offers[name]
     except ConfigurationError as error:
         broken = _State.BROKEN if state is _State.INSTALLED else state
         return _Line(name=name, owners=owners, state=broken, named=named, problems=error.problems)

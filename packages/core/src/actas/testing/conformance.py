@@ -10,7 +10,6 @@ A plug-in's author writes, with the `anyio` plug-in of pytest that this package 
 
 import asyncio
 import logging
-import time
 import traceback
 from dataclasses import replace
 
@@ -19,17 +18,17 @@ import pytest
 from actas.core import (
     ActasError,
     DelegationCall,
-    DelegationModule,
     DelegationResult,
     DelegationTimeout,
     Outcome,
 )
 from actas.core.audit import to_json
 from actas.mcp.schema import validate_parameters
-from actas.testing.attacks import HOSTILE_NAMES, MARKER, Resources, planted, resources
+from actas.testing.attacks import HOSTILE_NAMES, MARKER, planted
 from actas.testing.declaration_rules import DeclarationRules
 from actas.testing.identity_rules import IdentityRules
-from actas.testing.judging import ended, expect, only, own, safe, told
+from actas.testing.judging import ended, expect, only, own, safe
+from actas.testing.life_rules import LifeRules
 from actas.testing.module_kit import (
     NAME,
     TOKEN,
@@ -49,7 +48,7 @@ _MOMENTS = (0.0, 0.001, 0.01, 0.1)
 """Seconds after which a call is cancelled."""
 
 
-class ModuleConformance(DeclarationRules, IdentityRules):
+class ModuleConformance(DeclarationRules, IdentityRules, LifeRules):
     """Inherit, give a ``kit``; each test is one rule. Rules that the kit has nothing for are skipped by name."""
 
     pytestmark = pytest.mark.anyio
@@ -151,102 +150,6 @@ class ModuleConformance(DeclarationRules, IdentityRules):
         expect(0 not in told_of, "the caller's token was printed, logged or returned")
         expect(not told_of, "a token that was exchanged for the caller's was printed, logged or returned")
 
-    # How it is
-
-    async def test_its_health_is_told_in_time_before_during_and_after(self, kit: ModuleKit) -> None:
-        module = kit.make()
-        told(await bounded(module.health_check(), kit.grace, "health_check() before initialize()"))
-        async with running(kit) as module:
-            health = await bounded(module.health_check(), kit.grace, "health_check()")
-            told(health)
-            expect(health.healthy, f"it works and says that it does not: {health.message}")
-        told(await bounded(module.health_check(), kit.grace, "health_check() after destroy()"))
-
-    async def test_a_dead_downstream_is_told_as_it_is(self, kit: ModuleKit) -> None:
-        if kit.make_dead is None:
-            pytest.skip("the kit has no dead downstream")
-        module = kit.make_dead()
-        try:
-            try:
-                await bounded(module.initialize(), kit.patience, "initialize() on a dead downstream")
-            except Exception as error:
-                safe(error, "initialize() on a dead downstream")
-            health = await bounded(module.health_check(), kit.grace, "health_check() of a dead downstream")
-            told(health)
-            expect(not health.healthy, "the downstream is dead and the module calls itself healthy")
-            for action in module.actions:
-                try:
-                    await ask(kit, module, kit.users()[0], action)
-                except Exception as error:
-                    safe(error, f"{action.name} on a dead downstream")
-                else:
-                    raise AssertionError(f"{action.name} gave a result though the downstream is dead")
-        finally:
-            await bounded(module.destroy(), kit.grace, "destroy() on a dead downstream")
-
-    async def test_a_downstream_that_goes_away_is_told_and_one_that_comes_back_is_used(self, kit: ModuleKit) -> None:
-        if kit.outage is None:
-            pytest.skip("the kit has no outage")
-        alice, _ = kit.users()
-        async with running(kit) as module:
-            await ask(kit, module, alice, module.actions[0])
-            with kit.outage():
-                health = await bounded(module.health_check(), kit.grace, "health_check() in an outage")
-                told(health)
-                expect(not health.healthy, "the downstream went away and the module calls itself healthy")
-                for action in module.actions:
-                    try:
-                        own(module, alice, await ask(kit, module, alice, action))  # it may have kept an answer
-                    except AssertionError:
-                        raise
-                    except Exception as error:
-                        safe(error, f"{action.name} in an outage")
-            await _well_again(kit, module)
-            for session in kit.users():
-                for action in module.actions:
-                    own(module, session, await ask(kit, module, session, action))
-
-    async def test_destroy_may_be_called_twice_and_without_initialize(self, kit: ModuleKit) -> None:
-        await bounded(kit.make().destroy(), kit.grace, "destroy() without initialize()")
-        async with running(kit) as module:
-            await ask(kit, module, kit.users()[0], module.actions[0])
-            await bounded(module.destroy(), kit.grace, "destroy()")
-
-    async def test_destroy_releases_tasks_threads_processes_and_descriptors(self, kit: ModuleKit) -> None:
-        async def live() -> None:
-            async with running(kit) as module:
-                for session in kit.users():
-                    await ask(kit, module, session, module.actions[0])
-
-        await live()  # what is made once and kept, such as a loop's own threads, is there from now on
-        before = resources()
-        for _ in range(3):
-            await live()
-        await _released(kit, before)
-
-    async def test_it_can_be_destroyed_during_a_call_which_then_leaves_nothing_behind(self, kit: ModuleKit) -> None:
-        if kit.slow is None:
-            pytest.skip("the kit has no slow action")
-        alice, bob = kit.users()
-        for attempt in range(2):  # what is made once and kept is there from the second time on
-            before = resources()
-            async with running(kit) as module:
-                await ask(kit, module, bob, module.actions[0])
-                action = declared(module, kit.slow[0])
-                slow = await a_call(kit, alice, action, validate_parameters(action, kit.slow[1]))
-                call = asyncio.ensure_future(module.delegate(slow))
-                await asyncio.sleep(_MOMENTS[-1])
-                try:
-                    await bounded(module.destroy(), kit.grace, "destroy() during a call")
-                finally:
-                    call.cancel()
-                await ended(call, kit.grace, f"{action.name}, cancelled after destroy(),")
-                error = None if call.cancelled() else call.exception()
-                if isinstance(error, Exception):
-                    safe(error, f"{action.name} during destroy()")
-            if attempt:
-                await _released(kit, before)
-
     # On the road
 
     async def test_a_call_through_the_pipeline_is_recorded_exactly_once(self, kit: ModuleKit) -> None:
@@ -302,22 +205,3 @@ class ModuleConformance(DeclarationRules, IdentityRules):
             expect(
                 event.outcome is Outcome.REFUSED, f"{name} was denied by the downstream and recorded as {event.outcome}"
             )
-
-
-async def _released(kit: ModuleKit, before: Resources) -> None:
-    """Nothing may be left beyond what there was, or not for long."""
-    left: list[str] = []
-    for _ in range(20):
-        left = resources().beyond(before)
-        if not left:
-            return
-        await asyncio.sleep(kit.grace / 20)
-    raise AssertionError(f"after destroy() there are still {', '.join(left)}")
-
-
-async def _well_again(kit: ModuleKit, module: DelegationModule) -> None:
-    """Wait until it says so, by itself."""
-    until = time.monotonic() + kit.patience
-    while not (await bounded(module.health_check(), kit.grace, "health_check() after an outage")).healthy:
-        expect(time.monotonic() < until, "the downstream came back and the module does not notice")
-        await asyncio.sleep(_MOMENTS[-1])

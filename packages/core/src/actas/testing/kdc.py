@@ -33,6 +33,7 @@ _CLIENT_CONFIGURATION = """\
     dns_lookup_kdc = false
     dns_canonicalize_hostname = false
     rdns = false
+    forwardable = true
     udp_preference_limit = 1
     default_ccache_name = FILE:{folder}/nobody
     default_keytab_name = FILE:{folder}/none.keytab

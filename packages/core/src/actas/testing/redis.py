@@ -22,6 +22,8 @@ _START_SECONDS = 20.0
 class RedisServer:
     """One running server on loopback, in memory only. Use it as a context manager, or call :meth:`stop`.
 
+    It is reached at ``url``, on ``port``; its files are in ``folder``.
+
     Args:
         secured: TLS only, with a certificate of ``ca_file``; and no way in but with ``url``'s user and password.
 

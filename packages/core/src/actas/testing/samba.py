@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,6 +68,8 @@ _SHARE = """\
 class SambaServer:
     """One running server on loopback, known as ``cifs/localhost``. Use it as a context manager, or call :meth:`stop`.
 
+    It listens at ``host``, on ``port``, and is ``service`` in its realm; its files are in ``folder``.
+
     Args:
         realm: where its tickets come from; it becomes a service there.
         lines: more lines for the section ``[global]``; ``{folder}`` is the server's own.
@@ -76,6 +79,7 @@ class SambaServer:
     """
 
     host = "localhost"
+    """The name that callers and tickets know it by."""
 
     def __init__(self, realm: KerberosRealm, *, lines: str = "") -> None:
         if not os.access(_SMBD, os.X_OK):
@@ -87,16 +91,20 @@ class SambaServer:
             raise ServerMissing("Samba carries out requests as other users, which takes root: run the tests as root")
         self.realm = realm
         self.service = f"cifs/{self.host}"
+        """Its principal, without the realm."""
         self._keytab = realm.keytab(self.service)
         if not self._keytab.exists():  # several servers of one realm are the same service
             realm.add_service(self.service)
             realm.administer(f"modprinc +no_auth_data_required {self.service}")
         self.folder = Path(tempfile.mkdtemp(prefix="actas-samba-"))
+        """All that it has: configuration, logs, shares."""
+        self._configuration = self.folder / "smb.conf"
         self.folder.chmod(0o711)
         for name in _FOLDERS:
             (self.folder / name).mkdir(mode=0o700)
         (self.folder / "ncalrpc").chmod(0o755)
         self.port = free_port()
+        """Where it listens, on loopback."""
         self._lines = lines
         self._shares: dict[str, str] = {}
         self._accounts = {"root": 0, "nobody": _NOBODY}
@@ -152,13 +160,12 @@ class SambaServer:
             self.port = free_port()
 
     def _started(self) -> bool:
-        command = [_SMBD, "--foreground", "--no-process-group", "--configfile", str(self.folder / "smb.conf")]
+        command = [_SMBD, "--foreground", "--no-process-group", "--configfile", str(self._configuration)]
         accounts = {f"NSS_WRAPPER_{file.upper()}": str(self.folder / file) for file in ("passwd", "group")}
         environment = {"PATH": os.defpath, "LD_PRELOAD": str(self._preload), **accounts, **self.realm.environment}
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 -- fixed program
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd="/",
-                start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd="/"
             )  # fmt: skip
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until and self._process.poll() is None:
@@ -174,13 +181,15 @@ class SambaServer:
     def kill(self) -> None:
         """End it at once, with every process that it started; :meth:`start` brings it back with its files."""
         if self._process is not None:
-            self._signal(signal.SIGKILL)
+            while self._running():  # one may have been about to start another
+                self._signal(signal.SIGKILL)
+                self._process.wait()
             self._process.wait()
             self._process = None
 
     def close_share(self, name: str = "files") -> None:
         """Take the share from all who have it open, as an administrator can. They may open it again."""
-        command = ["smbcontrol", "--configfile", str(self.folder / "smb.conf"), "smbd", "close-share", name]
+        command = ["smbcontrol", "--configfile", str(self._configuration), "smbd", "close-share", name]
         checked(command, input="", env={"PATH": os.defpath})
 
     def freeze(self) -> None:
@@ -212,17 +221,23 @@ class SambaServer:
         )
         for name, lines in self._shares.items():
             text += _SHARE.format(name=name, path=self.share(name), more=_indented(lines))
-        (self.folder / "smb.conf").write_text(text)
+        self._configuration.write_text(text)
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the whole session: a process for each connection, and those that serve its pipes."""
         if self._process is None:
             raise RuntimeError("the server does not run")
-        for pid in _session(self._process.pid):
-            try:
+        for pid in self._running():
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                continue
+
+    def _running(self) -> list[int]:
+        """All of it: a process for each connection, and those that answer its pipes, which are nobody's children."""
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and str(self._configuration) in (entry / "cmdline").read_text():
+                    found.append(int(entry.name))
+        return found
 
     def __enter__(self) -> Self:
         self.start()
@@ -232,20 +247,6 @@ class SambaServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of the session that ``leader`` leads, itself first."""
-    found = [leader]
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == leader and int(entry.name) != leader:
-                found.append(int(entry.name))
-    return found
 
 
 def _indented(lines: str) -> str:

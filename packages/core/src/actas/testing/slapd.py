@@ -112,6 +112,9 @@ class Slapd:
     everybody known reads everything, but ``homePhone`` is read by its owner alone, who may also write it, ``mobile``,
     ``description`` and the password. Passwords cross no connection without TLS.
 
+    ``folder`` has all that it writes, ``authority`` has signed its certificate and signs clients', ``password`` is the
+    administrator's.
+
     Args:
         seed: LDIF of further entries, see :func:`person` and :func:`service`.
         lines: who may do what, in slapd.conf's own words, in place of :data:`LINES`.

@@ -28,11 +28,13 @@ class Asked:
     user: str
     """Whom the token is about, by the service's own checks."""
     method: str
+    """``GET``."""
     target: str
     """Path and query, as they came."""
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     body: bytes = field(repr=False)
+    """As it came."""
 
     def json(self) -> Any:  # Any: what the client sent
         """The body as JSON."""
@@ -44,7 +46,9 @@ class Answered:
     """What the service answers, as JSON."""
 
     body: object
+    """Anything that JSON can say."""
     status: int = 200
+    """The HTTP status."""
 
 
 Application = Callable[[Asked], Answered]

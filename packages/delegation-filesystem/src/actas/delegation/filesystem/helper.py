@@ -39,7 +39,7 @@ def main() -> None:
         try:
             greeting = received(taking(connection), _GREETING)
             if "user" not in greeting:
-                connection.sendall(packed({"able": can_become_others()}, _GREETING))
+                connection.sendall(packed(_probed(cast("str", greeting["base"])), _GREETING))
                 return
             _become(greeting)
             rules = rules_of(greeting)
@@ -50,6 +50,11 @@ def main() -> None:
             return  # it ended before the kernel was asked to tell
         connection.sendall(packed({"ready": True}, _GREETING))
         serve(connection, rules, cast("str", greeting["base"]))
+
+
+def _probed(base: str) -> dict[str, object]:
+    """What this process could do, and whether there is anything to do it in. Where that hangs, it is killed."""
+    return {"able": can_become_others(), "there": os.path.isdir(base)}
 
 
 def _become(greeting: dict[str, object]) -> None:

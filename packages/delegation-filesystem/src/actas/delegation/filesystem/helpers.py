@@ -26,8 +26,11 @@ _PIECE = 1_048_576
 _CREDENTIALS = struct.Struct("3i")
 _STARTS_WITHIN = 20.0
 """Seconds in which a process must be its user."""
+_LIVES = 300.0
+"""Seconds after which a process is not used again: who was taken out of a group has it no longer than that."""
 _ENDS_WITHIN = 1.0
-"""Seconds in which one that was killed is waited for, when everything ends."""
+"""Seconds in which those that were killed are waited for, when everything ends."""
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Helper:
     process: "subprocess.Popen[bytes]"
     uid: int = -1
     """Pinned with its first answer."""
+    started: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
 
     def kill(self) -> None:
@@ -133,17 +137,20 @@ class Helpers:
         self._lock = threading.Lock()
         self._closed = False
 
-    def able(self) -> bool:
-        """Whether a process that is started here could become other users. Blocking.
+    def able(self, budget: Budget) -> tuple[bool, bool]:
+        """Whether a process that is started here could become other users, and whether the base is there. Blocking.
 
         Raises:
             StorageFailed: it cannot even be started.
+            DelegationTimeout: it, or the base, does not answer.
         """
         helper = self._started("")
         try:
-            asked = Asked(helper, time.monotonic() + _STARTS_WITHIN)
-            asked.send(packed({}, self._longest))
-            return received(asked.take, self._longest).get("able") is True
+            asked = Asked(helper, budget.deadline)
+            with budget.stopping(helper.kill):
+                asked.send(packed({"base": self._greeting["base"]}, self._longest))
+                said = received(asked.take, self._longest)
+            return said.get("able") is True, said.get("there") is True
         except Broken as error:
             raise StorageFailed(detail=f"a helper process: {error}") from None
         finally:
@@ -257,10 +264,12 @@ class Helpers:
         return Helper(user, ours, process)
 
     def _back(self, helper: Helper, *, good: bool) -> None:
+        now = time.monotonic()
         with self._lock:
             self._busy -= 1
-            if good and not self._closed and len(self._idle) + self._busy < self._most:
-                helper.used = time.monotonic()
+            room = not self._closed and len(self._idle) + self._busy < self._most
+            if good and room and now - helper.started < _LIVES:
+                helper.used = now
                 self._idle.append(helper)
             else:
                 self._end(helper)
@@ -284,16 +293,19 @@ class Helpers:
             self._ending = [each for each in self._ending if each.process.poll() is None]
 
     def close(self) -> None:
-        """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s."""
+        """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s at most,
+        for what has been killed to be gone."""
         with self._lock:
             self._closed = True
             while self._idle:
                 self._end(self._idle.pop())
-            ending = self._ending
         until = time.monotonic() + _ENDS_WITHIN
-        for helper in ending:
-            with suppress(subprocess.TimeoutExpired):
-                helper.process.wait(max(0.01, until - time.monotonic()))
+        while not self._gone() and time.monotonic() < until:
+            time.sleep(_PAUSE)
+
+    def _gone(self) -> bool:
+        self.sweep()
+        return not self._ending and not self._busy
 
 
 def _error(told: object) -> ActasError:

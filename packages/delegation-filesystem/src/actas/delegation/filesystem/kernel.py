@@ -82,22 +82,26 @@ def rename_to_free_name(at: int, name: bytes, to: int, new: bytes) -> None:
 
 
 @cache
-def _own(what: str) -> int:
-    """A descriptor of ``/proc/self/fd``: whatever is mounted there later, this process is asked. Kept for good."""
-    return os.open(f"/proc/self/{what}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _own(what: str, process: int) -> int:
+    """A descriptor of ``/proc/self/fd``: whatever is mounted there later, this process is asked. Kept for good.
+
+    ``process`` is this one: what another has open under the same numbers, such as the one that it was forked from, is
+    not to be looked at.
+    """
+    return os.open(f"/proc/{process}/{what}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def has_proc() -> bool:
     """Whether ``/proc`` is there."""
     try:
-        return os.readlink(b"%d" % _own("fd"), dir_fd=_own("fd")).startswith(b"/proc/")
+        return path_of(_own("fd", os.getpid())).startswith(b"/proc/")
     except OSError:
         return False
 
 
 def path_of(descriptor: int) -> bytes:
     """By which path the kernel reaches it now; it ends in `` (deleted)`` where no path does."""
-    return os.readlink(b"%d" % descriptor, dir_fd=_own("fd"))
+    return os.readlink(b"%d" % descriptor, dir_fd=_own("fd", os.getpid()))
 
 
 def reopen(descriptor: int, flags: int) -> int:
@@ -106,12 +110,14 @@ def reopen(descriptor: int, flags: int) -> int:
     Raises:
         OSError: the kernel says no.
     """
-    return os.open(b"%d" % descriptor, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=_own("fd"))
+    return os.open(
+        b"%d" % descriptor, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=_own("fd", os.getpid())
+    )
 
 
 def mount_of(descriptor: int) -> bytes:
     """The number of the mount that it was reached through; a bind mount has one of its own."""
-    held = os.open(b"%d" % descriptor, os.O_RDONLY | os.O_CLOEXEC, dir_fd=_own("fdinfo"))
+    held = os.open(b"%d" % descriptor, os.O_RDONLY | os.O_CLOEXEC, dir_fd=_own("fdinfo", os.getpid()))
     try:
         said = os.read(held, 4096)
     finally:

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from typing import cast
 
-from actas.core.errors import ActasError, ConfigurationError
+from actas.core.errors import ActasError, ConfigurationError, DownstreamUnavailable
 from actas.core.models import DelegationCall, DelegationResult, Receipt
 from actas.delegation.filesystem.actions import Parameters
 from actas.delegation.filesystem.becoming import can_become_others
@@ -20,10 +20,11 @@ from actas.delegation.filesystem.threads import Threads
 
 _START_SECONDS = 8.0
 _HEALTH_SECONDS = 4.0
+_HOLDS_SECONDS = 5.0
 
 UNABLE = (
-    'identity = "os_user": this server cannot become other users. Run it as root, or give it CAP_SETUID and CAP_SETGID '
-    "(systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID)"
+    'identity = "os_user": this server cannot become other users. Run it as root, or give it CAP_SETUID, CAP_SETGID '
+    "and CAP_KILL (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL)"
 )
 
 
@@ -53,19 +54,25 @@ class OsUsers:
         self._threads = Threads(limits.workers, limits.workers_per_user, "actas-files")
         self._asking = Threads(1, 1, "actas-files-health")
         self._sweeping: asyncio.TimerHandle | None = None
+        self._well_until = 0.0
 
     async def initialize(self) -> None:
         """See that processes can become users.
 
         Raises:
             ConfigurationError: they cannot, or ``/proc`` is not there.
-            DownstreamUnavailable: they cannot be started.
+            DownstreamUnavailable: they cannot be started, or the base is not there.
         """
         if not has_proc():
             raise ConfigurationError("/proc is not mounted: files cannot be opened safely without it")
         # Here, and in a process that was started: what this one may do is not always passed on.
-        if not can_become_others() or not await self._able(_START_SECONDS):
+        if not can_become_others():
             raise ConfigurationError(UNABLE)
+        able, there = await self._probed(_START_SECONDS)
+        if not able:
+            raise ConfigurationError(UNABLE)
+        if not there:
+            raise DownstreamUnavailable(detail="the base of all folders cannot be opened as a folder")
 
     async def do(self, call: DelegationCall, who: Principal, operation: Operation) -> DelegationResult:
         """Have the user's own process carry it out. ``operation`` was made to see that it can be; the process makes its
@@ -93,15 +100,20 @@ class OsUsers:
             self._sweeping = loop.call_later(self._idle_seconds + 0.1, self._helpers.sweep)
 
     async def answers(self) -> bool:
-        """Whether processes can be started and could become users, within 4 s."""
+        """Whether processes can be started, could become users, and reach the base, within 4 s. A process is started to
+        find out, so a good answer holds for some seconds."""
+        if time.monotonic() < self._well_until:
+            return True
         try:
-            return await self._able(_HEALTH_SECONDS)
+            well = all(await self._probed(_HEALTH_SECONDS))
         except ActasError:
             return False
+        if well:
+            self._well_until = time.monotonic() + _HOLDS_SECONDS
+        return well
 
-    async def _able(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        return await self._asking.run("health", lambda budget: self._helpers.able(), deadline)
+    async def _probed(self, seconds: float) -> tuple[bool, bool]:
+        return await self._asking.run("health", self._helpers.able, time.monotonic() + seconds)
 
     async def close(self) -> None:
         """End all processes. May be called twice."""

@@ -121,10 +121,7 @@ class Search:
         for name in names:
             bounds.entry()
             inside = (*folder, name)
-            facts = None
-            with bounds.passing_over():
-                fd, facts = root.look(inside)
-                os.close(fd)
+            facts = _seen(root, inside, bounds)
             yield inside, facts
             if facts is not None and stat.S_ISDIR(facts.st_mode) and len(inside) < self._limits.depth:
                 with bounds.passing_over():
@@ -172,6 +169,15 @@ class Search:
             gone = len(window) - len(kept)
             lines += window.count(b"\n", 0, gone)
             at += gone
+
+
+def _seen(root: Root, names: tuple[bytes, ...], bounds: _Bounds) -> os.stat_result | None:
+    """What it is; None where that cannot be seen."""
+    with bounds.passing_over():
+        fd, facts = root.look(names)
+        os.close(fd)
+        return facts
+    return None
 
 
 def _line(fd: int, at: int, lines: int, length: int) -> dict[str, object]:

@@ -27,6 +27,10 @@ _PREFIX = "actas-ticket-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own, 0700, is made in it
 
 
+class _Credentials(gssapi.Credentials):
+    """They know their cache by its name alone: these have the cache itself, which stays for as long as they do."""
+
+
 class MemoryCache:
     """A credential cache in memory. The library wipes its keys when nobody holds this object any more."""
 
@@ -39,15 +43,19 @@ class MemoryCache:
         for each in credentials:
             krb5.cc_store_cred(context, cache, each)
 
-    def credentials(self, principal: str, mechanisms: Iterable[gssapi.OID] = (KERBEROS,)) -> gssapi.Credentials:
-        """Fresh credentials that use what is in it.
+    def credentials(
+        self, principal: str | None = None, mechanisms: Iterable[gssapi.OID] = (KERBEROS,)
+    ) -> gssapi.Credentials:
+        """Fresh credentials that use what is in it. Without ``principal`` nothing is looked at until they are used.
 
         Raises:
             GSSError: it was wiped, or is not ``principal``'s.
         """
-        name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+        name = None if principal is None else gssapi.Name(principal, gssapi.NameType.kerberos_principal)
         store: dict[str | bytes, str | bytes] = {"ccache": self.name, "client_keytab": NO_KEYTAB}
-        return gssapi.Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
+        made = _Credentials(name=name, usage="initiate", store=store, mechs=mechanisms)
+        vars(made)["cache"] = self
+        return made
 
     def content(self) -> list[krb5.Creds]:
         """All that is in it."""

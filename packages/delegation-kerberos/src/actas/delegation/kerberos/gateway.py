@@ -54,7 +54,16 @@ class Gateway:
         Raises:
             GatewayRefused, KdcUnavailable, ClockSkew: there are none.
         """
-        return self._signed_in().cache.credentials(self.principal)
+        return self._signed_in().cache.credentials()
+
+    def sign_in(self) -> None:
+        """Sign in now, whether or not that was done before: this is what shows whether it can be.
+
+        Raises:
+            GatewayRefused, KdcUnavailable, ClockSkew: it cannot; what there was serves on.
+        """
+        with self._signing_in:
+            self._held = self._sign_in(self._stamp())
 
     def renew(self) -> None:
         """Forget the present credential: the KDC does not take it any more."""

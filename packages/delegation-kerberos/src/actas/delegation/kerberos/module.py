@@ -118,12 +118,12 @@ class KerberosDelegation:
         self._vault.discard(self._principals.of(session), self._targets.found(target))
 
     async def health_check(self) -> Health:
-        """Whether the gateway is signed in, or can be. 4 s at most."""
+        """Whether the gateway can sign in, now. 4 s at most."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._signed_in()
         except (ActasError, TimeoutError):
-            return Health(healthy=False, message="This server is not signed in to the Kerberos realm.")
+            return Health(healthy=False, message="This server cannot sign in to the Kerberos realm.")
         return Health(healthy=True)
 
     async def destroy(self) -> None:
@@ -138,7 +138,7 @@ class KerberosDelegation:
         """Raises DownstreamUnavailable."""
         try:
             until = time.monotonic() + self._settings.limits.kdc_seconds
-            await self._workers.run(self._gateway.credentials, until)
+            await self._workers.run(self._gateway.sign_in, until)
         except TimeoutError:
             raise KdcUnavailable(detail="the KDC did not answer within limits.kdc_seconds") from None
 

@@ -40,7 +40,6 @@ class UserConnection:
         self._wire = SealedConnection(server, port)
         self._session: Any = None  # Any: smbprotocol's
         self._trees: dict[str, Any] = {}
-        self._closed = False
         self.account = ""
         """Who the server says the user is, ``DOMAIN\\name``; empty where it was not asked."""
         self.expires_at = 0.0
@@ -60,7 +59,6 @@ class UserConnection:
         """
         try:
             self._wire.open(seconds)
-            self._refuse_closed()
             self._session = self._set_up(ticket)
             if ask:
                 domain, name = account(self._session, self._server)
@@ -141,16 +139,8 @@ class UserConnection:
     @property
     def usable(self) -> bool:
         """Whether another call may use it."""
-        transport = self._wire.transport
-        return not self._closed and transport is not None and transport.connected
+        return self._wire.usable
 
     def close(self) -> None:
         """End it, from any thread and at any time: what waits for the server gets an error. Never blocks."""
-        self._closed = True
-        transport = self._wire.transport
-        if transport is not None:
-            transport.close()
-
-    def _refuse_closed(self) -> None:
-        if self._closed:  # while there was no transport yet
-            raise DownstreamUnavailable(detail="it was closed while it was opened")
+        self._wire.end()

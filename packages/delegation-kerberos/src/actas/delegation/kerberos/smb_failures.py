@@ -38,6 +38,7 @@ class FileUnsuitable(DelegationError):
 
     code = "kerberos_file_unsuitable"
     outcome = Outcome.REFUSED
+    default_message = "This is there, but not of the kind that was asked for. Ask for its facts first."
 
 
 class FileFailed(DelegationError):

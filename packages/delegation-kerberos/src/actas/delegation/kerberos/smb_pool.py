@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from actas.core.errors import DownstreamUnavailable
 from actas.delegation.kerberos.smb_client import UserConnection
@@ -30,6 +30,12 @@ class _Idle:
     connection: UserConnection
     opened: float
     used: float
+
+
+@dataclass(slots=True)
+class _Place:
+    job: "asyncio.Future[Any] | None" = None  # Any: whatever it gives
+    """What is done in it, or was last."""
 
 
 class SharePool:
@@ -62,11 +68,11 @@ class SharePool:
             DelegationTimeout: ``until`` came.
             ActasError: what ``log_in`` and ``work`` raise.
         """
-        async with self._place(owner.principal, until):
+        async with self._place(owner.principal, until) as place:
             held = self._kept(owner)
             if held is not None:
                 try:
-                    return await self._on(held, owner, work, until), held.connection
+                    return await self._on(held, owner, place, work, until), held.connection
                 except DownstreamUnavailable:
                     if held.connection.usable or self._closed:
                         raise  # otherwise the server had ended it, maybe long ago: again, on a new one
@@ -77,15 +83,18 @@ class SharePool:
                 log_in(connection)
                 return work(connection)
 
-            return await self._on(fresh, owner, first, until), fresh.connection
+            return await self._on(fresh, owner, place, first, until), fresh.connection
 
-    async def _on(self, held: _Idle, owner: Owner, work: Callable[[UserConnection], T], until: float) -> T:
+    async def _on(
+        self, held: _Idle, owner: Owner, place: "_Place", work: Callable[[UserConnection], T], until: float
+    ) -> T:
         """``work`` in a thread. Whoever stops waiting for it ends it, by closing the connection under it."""
         connection = held.connection
         try:
             job = asyncio.get_running_loop().run_in_executor(self._threads, work, connection)
         except RuntimeError:
             raise DownstreamUnavailable(detail="the module was closed") from None
+        place.job = job
         self._busy.add(connection)
         limit = asyncio.timeout(max(0.0, until - time.monotonic()))
         try:
@@ -94,19 +103,13 @@ class SharePool:
         except BaseException as error:
             if not job.done():
                 connection.close()
-                await self._ended(job)
+                job.add_done_callback(_seen)
             if isinstance(error, TimeoutError) and limit.expired():
                 raise late() from None
             raise
         finally:
             self._busy.discard(connection)
             self._keep(held, owner)
-
-    async def _ended(self, job: "asyncio.Future[T]") -> None:
-        """Wait a moment for a thread whose connection was closed: its place is free only then."""
-        await asyncio.wait([job], timeout=1.0)
-        if job.done() and not job.cancelled():
-            job.exception()  # nobody else will look at it
 
     def _kept(self, owner: Owner) -> _Idle | None:
         self._sweep()
@@ -152,23 +155,36 @@ class SharePool:
                 held.connection.close()
 
     @asynccontextmanager
-    async def _place(self, user: str, until: float) -> AsyncGenerator[None]:
-        """A place among all and among the user's. Raises SharesBusy."""
+    async def _place(self, user: str, until: float) -> AsyncGenerator["_Place"]:
+        """A place among all and among the user's, until its last job ends. Raises SharesBusy."""
         if self._closed:
             raise DownstreamUnavailable(detail="the module was closed")
         mine = self._of_user.setdefault(user, asyncio.Semaphore(self._settings.per_user))
         self._users[user] += 1
         try:
             await self._enter(mine, until)
-            try:
-                yield
-            finally:
+        except BaseException:
+            self._forget(user)
+            raise
+        place = _Place()
+        try:
+            yield place
+        finally:
+
+            def give_back(_: object) -> None:
                 self._total.release()
                 mine.release()
-        finally:
-            self._users[user] -= 1
-            if not self._users[user]:
-                del self._users[user], self._of_user[user]
+                self._forget(user)
+
+            if place.job is None or place.job.done():
+                give_back(None)
+            else:  # a name that is looked up, a server that does not answer to connecting: that cannot be ended
+                place.job.add_done_callback(give_back)
+
+    def _forget(self, user: str) -> None:
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user], self._of_user[user]
 
     async def _enter(self, mine: asyncio.Semaphore, until: float) -> None:
         if self._waiting >= self._settings.waiting:
@@ -197,3 +213,9 @@ class SharePool:
         for connection in [*idle, *self._busy]:
             connection.close()
         self._threads.shutdown(wait=False)
+
+
+def _seen(job: "asyncio.Future[Any]") -> None:  # Any: whatever it gives
+    """Nobody waits for it any more; asyncio shall not complain of what it raised."""
+    if not job.cancelled():
+        job.exception()

@@ -68,7 +68,7 @@ class FileShares:
         def log_in(connection: UserConnection) -> None:
             connection.log_in(ticket, ask=ask, seconds=max(0.1, call.remaining(time.monotonic())))
 
-        owner = Owner(ticket.principal, place.share.server, place.share.port)
+        owner = Owner(ticket.principal, place.share.server.lower(), place.share.port)
         found, connection = await self._pool.run(owner, log_in, work, call.deadline)
         account = {"account": connection.account} if connection.account else {}
         return _result(place, found, receipt(principal, ticket, "kerberos:smb", **account))

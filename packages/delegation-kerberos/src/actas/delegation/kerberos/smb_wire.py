@@ -39,19 +39,23 @@ class Transport:
         self._seconds = timeout
         self._socket: socket.socket | None = None
         self._receiver: int | None = None
+        self._closed = False
         self.connected = False
 
     def connect(self) -> None:
         """Raises OSError."""
-        self._socket = socket.create_connection(self._address, timeout=self._seconds)
-        self._socket.settimeout(None)  # who waits too long closes it: see close()
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connected = True
+        made = socket.create_connection(self._address, timeout=self._seconds)
+        made.settimeout(None)  # who waits too long closes it: see close()
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket, self.connected = made, True
+        if self._closed:
+            made.close()
+            raise ConnectionEnded("it was closed while it was opened")
 
     def close(self) -> None:
         """End it, from any thread: whoever sends or receives is woken. The thread that receives gives back the socket,
         for only then is it sure that it uses it no more."""
-        self.connected = False
+        self._closed, self.connected = True, False
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -109,6 +113,7 @@ class SealedConnection(BaseConnection):  # type: ignore[misc]  # its base is unt
     def __init__(self, server: str, port: int) -> None:
         # Here and below by its name and not by super(), of which type checkers know nothing: it has no types.
         self._transport: Transport | None = None
+        self._ended = False
         self._login: Any = None  # Any: a header of smbprotocol's
         BaseConnection.__init__(self, uuid.uuid4(), server, port, require_signing=True)
 
@@ -121,6 +126,17 @@ class SealedConnection(BaseConnection):  # type: ignore[misc]  # its base is unt
         self.connect(timeout=seconds, preferred_signing_algos=list(_SIGNING))
         if self.dialect < Dialects.SMB_3_0_0 or not self.supports_encryption:
             raise Failure("the server has no SMB 3 with encryption")
+
+    def end(self) -> None:
+        """Close it, from any thread and at any time. Never blocks."""
+        self._ended = True
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open."""
+        return self._transport is not None and self._transport.connected
 
     def verify_login(self, session_id: int) -> None:
         """See that the server signed its last answer to the login, with the key that only the service can know.
@@ -141,6 +157,8 @@ class SealedConnection(BaseConnection):  # type: ignore[misc]  # its base is unt
     def transport(self, made: Any) -> None:  # Any: smbprotocol's own
         # connect() makes one of its own kind, just before it uses it; ours goes there instead.
         self._transport = None if made is None else Transport(made.server, made.port, made.timeout)
+        if self._ended and self._transport is not None:
+            self._transport.close()  # which ends it as soon as it is open
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         """Called for each answer that came in the clear: refuse it, unless it answers a negotiation or a login.

@@ -66,6 +66,11 @@ class Vault:
                 return await waiting
         except TimeoutError:
             raise KdcUnavailable(detail="the KDC did not answer by the call's deadline") from None
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise _gone() from None  # it was not the caller who was told to stop
 
     async def evidence(self, user: Principal, deadline: float) -> Evidence:
         """What the KDC says of ``user``, now.
@@ -102,7 +107,7 @@ class Vault:
     async def _obtained(self, key: _Key) -> KerberosTicket:
         user, target = key
         if self._closed:
-            raise DownstreamUnavailable(detail="the module was destroyed")
+            raise _gone()
         try:
             ticket = await self._workers.run(
                 lambda: self._obtainer.ticket(user, target), time.monotonic() + self._limits.kdc_seconds
@@ -126,3 +131,7 @@ class Vault:
         if error is not None and not isinstance(error, KdcUnavailable) and isinstance(error, ActasError):
             # A renewal that was refused: she may no longer, so the present one does not serve on either.
             self._kept.pop(key, None)
+
+
+def _gone() -> DownstreamUnavailable:
+    return DownstreamUnavailable(detail="the module was destroyed")

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 class Workers:
-    """At most ``threads`` blocking calls at the same time, each in a thread that ends with it.
+    """At most ``threads`` blocking calls at the same time.
 
     One that hangs keeps its place until it ends, for threads cannot be stopped; others have the rest of them, and
     whoever finds none free waits no longer than he wants to. No such thread keeps the process from ending.
@@ -22,6 +23,8 @@ class Workers:
         self._name = name
         self._free = asyncio.Semaphore(threads)
         self._closed = False
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = self._busy = 0
 
     async def run(self, work: Callable[[], T], deadline: float) -> T:
         """What ``work`` gives or raises.
@@ -46,12 +49,16 @@ class Workers:
     def close(self) -> None:
         """Begin nothing any more. What runs ends by itself; nobody waits for it."""
         self._closed = True
+        for _ in range(self._threads):
+            self._waiting.put(None)
+        self._threads = 0
 
     def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
 
         def tell(say: Callable[[], None]) -> None:
+            self._busy -= 1
             self._free.release()
             if not ended.cancelled():
                 say()
@@ -66,5 +73,15 @@ class Workers:
 
         # Whoever waited has it; where nobody does any more, asyncio shall not complain.
         ended.add_done_callback(lambda future: None if future.cancelled() else future.exception())
-        threading.Thread(target=carry_out, name=self._name, daemon=True).start()
+        self._busy += 1
+        if self._busy > self._threads:
+            self._threads += 1
+            threading.Thread(target=_carry_out_all, args=(self._waiting,), name=self._name, daemon=True).start()
+        self._waiting.put(carry_out)
         return ended
+
+
+def _carry_out_all(waiting: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (work := waiting.get()) is not None:
+        work()
+        del work  # what it holds, a ticket too, is not this thread's to keep

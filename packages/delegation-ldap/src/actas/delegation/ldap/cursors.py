@@ -43,14 +43,12 @@ class Cursors:
         until = int(time.time()) + _SECONDS
         return base64.urlsafe_b64encode(_LAYOUT.pack(entries, until, self._code(entries, until, about))).decode()
 
-    def entries(self, cursor: str | None, about: Sequence[object]) -> int:
-        """How many entries ``cursor`` passes over; 0 where there is none.
+    def entries(self, cursor: str, about: Sequence[object]) -> int:
+        """How many entries ``cursor`` passes over.
 
         Raises:
             InvalidParameters: it was not made here for ``about``, or more than 15 minutes ago.
         """
-        if cursor is None:
-            return 0
         try:
             entries, until, code = _LAYOUT.unpack(base64.b64decode(cursor[:_LONGEST], altchars=b"-_", validate=True))
         except (ValueError, struct.error):

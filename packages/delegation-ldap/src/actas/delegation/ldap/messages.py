@@ -6,6 +6,7 @@ A filter is compiled from the tree; every value of it travels through ldap3 with
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from actas.delegation.ldap.filters import Extensible, Filter, Group, Match, Not, Present, Substrings
@@ -32,12 +33,20 @@ _ENTRY, _REFERENCE, _EXTENDED, _INTERMEDIATE = 4, 19, 24, 25
 _RESULTS = frozenset({1, 5, 7, 15, _EXTENDED})
 """Of bind, search, modify, compare and extended operations."""
 _VALUE = 11
+FIRST_NUMBER = 2**24
+"""From here on, numbers of messages have four bytes."""
+_PLACE = 0x7F7F7F7F
+"""The number in whose place others are put, so that a message that is sent often is encoded once."""
+_KEPT = 1024
+"""Parts of messages that are made once, for pyasn1 takes its time."""
 _MATCHES = {
     "=": _searching.MATCH_EQUAL,
     ">=": _searching.MATCH_GREATER_OR_EQUAL,
     "<=": _searching.MATCH_LESS_OR_EQUAL,
     "~=": _searching.MATCH_APPROX,
 }
+_SCOPES = [_rfc4511.Scope(number) for number in (BASE, ONE_LEVEL, SUBTREE)]
+_NO_ALIAS, _VALUES_TOO = _rfc4511.DerefAliases(0), _rfc4511.TypesOnly(False)
 _ESCAPES = [f"\\{byte:02x}" for byte in range(256)]
 
 Control = tuple[str, bool, bytes]
@@ -58,10 +67,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A whole message, ready to be sent."""
+    """A whole message, but for its number: what goes before and after that."""
 
-    number: int
-    data: bytes
+    before: bytes
+    after: bytes
+
+    def numbered(self, number: int) -> bytes:
+        """The message with ``number``, from :data:`FIRST_NUMBER` on."""
+        return self.before + number.to_bytes(4) + self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +150,16 @@ def search(
     """A search that follows no alias. ``size`` and ``seconds`` are limits; 0 is none."""
     request: Any = _rfc4511.SearchRequest()  # Any: pyasn1's
     request["baseObject"] = _rfc4511.LDAPDN(base)
-    request["scope"], request["derefAliases"] = _rfc4511.Scope(scope), _rfc4511.DerefAliases(0)
+    request["scope"], request["derefAliases"], request["typesOnly"] = _SCOPES[scope], _NO_ALIAS, _VALUES_TOO
     request["sizeLimit"], request["timeLimit"] = _rfc4511.Integer0ToMax(size), _rfc4511.Integer0ToMax(seconds)
-    request["typesOnly"] = _rfc4511.TypesOnly(False)
     request["filter"] = _searching.compile_filter(_node(what))
-    request["attributes"] = _searching.build_attribute_selection(list(attributes), None)
+    request["attributes"] = _selection(tuple(attributes))
     return Operation("searchRequest", request)
+
+
+@lru_cache(_KEPT)
+def _selection(attributes: tuple[str, ...]) -> Any:  # Any: pyasn1's
+    return _searching.build_attribute_selection(attributes, None)
 
 
 def compare(name: str, attribute: str, value: bytes) -> Operation:
@@ -163,14 +180,22 @@ def unbind() -> Operation:
     return Operation("unbindRequest", _operation.unbind.unbind_operation())
 
 
-def request(number: int, operation: Operation, controls: Sequence[Control]) -> Request:
-    """The message that asks ``operation``. ``number`` is used for nothing else that is under way."""
+def request(operation: Operation, controls: Sequence[Control]) -> Request:
+    """The message that asks ``operation``."""
     message: Any = _rfc4511.LDAPMessage()  # Any: pyasn1's
-    message["messageID"] = _rfc4511.MessageID(number)
+    message["messageID"] = _rfc4511.MessageID(_PLACE)
     message["protocolOp"] = _rfc4511.ProtocolOp().setComponentByName(operation.kind, operation.request)
     if controls:
-        message["controls"] = _ldap3.protocol.convert.build_controls_list(list(controls))
-    return Request(number, _asn1.encode(message))
+        message["controls"] = _listed(tuple(controls))
+    before, place, after = bytes(_asn1.encode(message)).partition(_PLACE.to_bytes(4))  # the first: it comes first
+    if not place:
+        raise Malformed("a message without a number")
+    return Request(before, after)
+
+
+@lru_cache(_KEPT)
+def _listed(controls: tuple[Control, ...]) -> Any:  # Any: pyasn1's
+    return _ldap3.protocol.convert.build_controls_list(controls)
 
 
 def size_of(data: bytes) -> int | None:

@@ -23,8 +23,8 @@ from actas.delegation.ldap.connections import Connections
 from actas.delegation.ldap.conversation import PROOFS, Conversation
 from actas.delegation.ldap.cursors import Cursors
 from actas.delegation.ldap.failures import ConnectionLost, NothingDone, ServerAway
-from actas.delegation.ldap.filters import parsed as parsed_filter
-from actas.delegation.ldap.filters import structured
+from actas.delegation.ldap.filter_structures import structured
+from actas.delegation.ldap.filter_texts import parsed as parsed_filter
 from actas.delegation.ldap.identities import Entrance, Identities
 from actas.delegation.ldap.link import Link
 from actas.delegation.ldap.names import Name
@@ -205,16 +205,19 @@ class LdapDelegation:
         if not 1 <= given.limit <= limits.entries:
             raise InvalidParameters(f"limit: must be 1 to {limits.entries}.")
         base, attributes = allowed.base(given.base), allowed.attributes(given.attributes)
-        about = [call.session.issuer, call.session.subject, principal, str(base), given.scope, attributes]
-        about.append(repr(what))
-        passed_over = self._cursors.entries(given.cursor, about)
+
+        def about() -> list[object]:
+            who = [call.session.issuer, call.session.subject, principal]
+            return [*who, str(base), given.scope, attributes, repr(what)]
+
+        passed_over = 0 if given.cursor is None else self._cursors.entries(given.cursor, about())
         wanted = Wanted(base, _SCOPES[given.scope], what, attributes, given.limit, passed_over)
         return lambda talk: self._shown(search(talk, wanted, allowed, limits), about)
 
-    def _shown(self, found: Found, about: Sequence[object]) -> dict[str, object]:
+    def _shown(self, found: Found, about: Callable[[], Sequence[object]]) -> dict[str, object]:
         data: dict[str, object] = {"entries": found.entries, "count": len(found.entries), "truncated": found.more}
         if found.more:
-            data["cursor"] = self._cursors.after(found.seen, about)
+            data["cursor"] = self._cursors.after(found.seen, about())
             data["notice"] = "There is more: use a narrower filter, or send the same again with this cursor."
         if found.elsewhere:
             data["elsewhere"] = "A part of the directory is on another server and was left out."

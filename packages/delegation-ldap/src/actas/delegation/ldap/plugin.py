@@ -8,6 +8,9 @@ from actas.core.hookspecs import hookimpl
 from actas.core.protocols import CredentialUse, DelegationModule, ModuleKind
 from actas.delegation.ldap.settings import LdapSettings
 
+_OF_KERBEROS = ("gssapi", "cryptography")
+"""What ldap3 imports when somebody logs in with a ticket: for the ticket, and for the channel's binding to TLS."""
+
 
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
@@ -23,6 +26,7 @@ def create(name: str, settings: LdapSettings) -> DelegationModule:
     """
     from actas.delegation.ldap.module import LdapDelegation
 
-    if settings.identity == "kerberos" and importlib.util.find_spec("gssapi") is None:
+    missing = [name for name in _OF_KERBEROS if importlib.util.find_spec(name) is None]
+    if settings.identity == "kerberos" and missing:
         raise ConfigurationError('identity: kerberos needs: pip install "actas-delegation-ldap[kerberos]"')
     return LdapDelegation(settings)

@@ -48,8 +48,8 @@ Proof = Mapping[str, str]
 """What libpq is told besides, to prove who asks."""
 
 
-LogIn = Callable[[Server, str, float], Awaitable[AsyncConnection]]
-"""Logs in to one server, with libpq's connection string, within seconds. Raises psycopg.Error where it is refused."""
+LogIn = Callable[[Server, str], Awaitable[AsyncConnection]]
+"""Logs in to one server, with libpq's connection string. Raises psycopg.Error where it is refused."""
 
 
 def password_proof(password: str) -> Proof:
@@ -129,7 +129,7 @@ class Connector:
         conninfo = make_conninfo(**{**self._parameters, **proof, **where, **timeout, "user": user})
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                return await log_in(server, conninfo, seconds)
+                return await log_in(server, conninfo)
         except TimeoutError:
             raise DownstreamUnavailable(detail="connecting took too long") from None
 
@@ -184,7 +184,7 @@ class Connector:
             raise
 
 
-async def _log_in(server: Server, conninfo: str, seconds: float) -> AsyncConnection:
+async def _log_in(server: Server, conninfo: str) -> AsyncConnection:
     return await AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 

@@ -9,7 +9,6 @@ import asyncio
 import ctypes
 import select
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from psycopg import AsyncConnection, OperationalError, pq
@@ -54,14 +53,14 @@ class TicketLogins:
         self._caches = KerberosCaches(libpq, "libpq")
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="actas-ticket-login")
 
-    async def log_in(self, conninfo: str, ticket: Ticket, seconds: float) -> TicketConnection:
-        """Log in with ``ticket``, to a server that ``conninfo`` names by address too.
+    async def log_in(self, conninfo: str, ticket: Ticket) -> TicketConnection:
+        """Log in with ``ticket``, to a server that ``conninfo`` names by address too; until the caller is cancelled.
 
         Raises:
-            TicketLoginFailed: it does not let us in, or not in time.
+            TicketLoginFailed: it does not let us in.
         """
         given_up = threading.Event()
-        job = self._threads.submit(self._log_in, conninfo.encode(), ticket, seconds, given_up)
+        job = self._threads.submit(self._log_in, conninfo.encode(), ticket, given_up)
         try:
             pgconn = await asyncio.wrap_future(job)
         except asyncio.CancelledError:
@@ -82,8 +81,7 @@ class TicketLogins:
         """Let the threads go. May be called twice."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _log_in(self, conninfo: bytes, ticket: Ticket, seconds: float, given_up: threading.Event) -> PGconn:
-        until = time.monotonic() + seconds
+    def _log_in(self, conninfo: bytes, ticket: Ticket, given_up: threading.Event) -> PGconn:
         with ticket.cache_file() as file, self._caches.chosen(file):
             pgconn = pq.PGconn.connect_start(conninfo)
             try:
@@ -93,9 +91,9 @@ class TicketLogins:
                             pgconn.nonblocking = 1
                             return pgconn
                         case pq.PollingStatus.READING:
-                            _wait(pgconn, select.POLLIN, until, given_up)
+                            _wait(pgconn, select.POLLIN, given_up)
                         case pq.PollingStatus.WRITING:
-                            _wait(pgconn, select.POLLOUT, until, given_up)
+                            _wait(pgconn, select.POLLOUT, given_up)
                         case _:
                             break
                 raise TicketLoginFailed(pgconn, pgconn.get_error_message())
@@ -109,12 +107,12 @@ def _address(pgconn: PGconn) -> int | None:
     return address
 
 
-def _wait(pgconn: PGconn, event: int, until: float, given_up: threading.Event) -> None:
+def _wait(pgconn: PGconn, event: int, given_up: threading.Event) -> None:
     poll = select.poll()
     poll.register(pgconn.socket, event)
     while not poll.poll(_GLANCE_MILLISECONDS):
-        if given_up.is_set() or time.monotonic() > until:
-            raise TicketLoginFailed(pgconn, "the login took too long")
+        if given_up.is_set():
+            raise TicketLoginFailed(pgconn, "nobody waits for it any more")
 
 
 def _finish(job: Future[PGconn]) -> None:

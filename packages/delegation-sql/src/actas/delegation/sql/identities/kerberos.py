@@ -87,13 +87,13 @@ class Kerberos:
         proof = {"require_auth": "gss", "krbsrvname": self._service, "gsslib": "gssapi", "gssdelegation": "0"}
         return proof if self._over_tls else {**proof, "gssencmode": "require"}
 
-    async def _log_in(self, login: _Login, server: Server, conninfo: str, seconds: float) -> AsyncConnection:
+    async def _log_in(self, login: _Login, server: Server, conninfo: str) -> AsyncConnection:
         addresses = await _addresses(server)
         ticket = await login.tickets.obtain(f"{self._service}/{server.host.lower()}")
         hosts = ",".join([server.host] * len(addresses))
         named = make_conninfo(conninfo, host=hosts, hostaddr=",".join(addresses))
         try:
-            return await self._logins.log_in(named, ticket, seconds)
+            return await self._logins.log_in(named, ticket)
         except TicketLoginFailed as failed:
             login.was_known |= failed.took_ticket
             raise

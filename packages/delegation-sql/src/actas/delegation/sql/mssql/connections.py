@@ -1,6 +1,7 @@
 """Connections, each lent to one user only although all log in as the service, in threads of this module's own."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -30,6 +31,8 @@ C = TypeVar("C", bound=Closable)
 A = TypeVar("A", bound=Spendable)
 
 
+Work = Callable[[C, threading.Event], A]
+"""What is done on a connection, in a thread; the event says that nobody waits for it any more."""
 Opening = Callable[[], Awaitable[Callable[[], C]]]
 """Gets what opens a connection; that blocks, and is for a thread."""
 
@@ -53,11 +56,12 @@ class Connections(Generic[C]):
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, list[_Idle[C]]] = {}
         self._busy = 0
+        self._running: set[threading.Event] = set()
         self._closed = False
 
-    async def run(self, user: str, work: Callable[[C], A], seconds: float, opening: Opening[C]) -> A:
-        """Do ``work`` on a connection of ``user``'s. It goes on where the caller does not wait for it, and keeps its
-        place until it is done.
+    async def run(self, user: str, work: Work[C, A], seconds: float, opening: Opening[C]) -> A:
+        """Do ``work`` on a connection of ``user``'s. Where the caller does not wait for it any more it is told so, and
+        keeps its place until it is done.
 
         Args:
             opening: gets what opens one, where none of the user's is left.
@@ -74,20 +78,24 @@ class Connections(Generic[C]):
         self._sweep(room_for=1)
         idle = self._kept(user)
         self._busy += 1
+        given_up = threading.Event()
         try:
             hold = _new(await opening()) if idle is None else lambda: idle
-            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, hold, work)
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, hold, work, given_up)
         except BaseException as error:
             self._give_place(user)
             if self._closed and isinstance(error, RuntimeError):
                 raise DownstreamUnavailable(detail="the module was closed") from None
             raise
-        job.add_done_callback(lambda done: self._done(user, done))
+        self._running.add(given_up)
+        job.add_done_callback(lambda done: self._done(user, given_up, done))
         try:
             async with asyncio.timeout(max(0.0, seconds - (time.monotonic() - started))):
                 answer, _ = await asyncio.shield(job)
         except TimeoutError:
-            raise DelegationTimeout(detail="the deadline passed; the server cancels the statement at its own") from None
+            raise DelegationTimeout(detail="the deadline passed; the statement was given up") from None
+        finally:
+            given_up.set()
         return answer
 
     def _kept(self, user: str) -> _Idle[C] | None:
@@ -99,10 +107,12 @@ class Connections(Generic[C]):
             del self._idle[user]  # or there would be a list for each user who ever came
         return idle
 
-    def _job(self, hold: Callable[[], _Idle[C]], work: Callable[[C], A]) -> tuple[A, _Idle[C] | None]:
+    def _job(
+        self, hold: Callable[[], _Idle[C]], work: Work[C, A], given_up: threading.Event
+    ) -> tuple[A, _Idle[C] | None]:
         held = hold()
         try:
-            answer = work(held.connection)
+            answer = work(held.connection, given_up)
         except BaseException:
             _close(held.connection)
             raise
@@ -112,7 +122,8 @@ class Connections(Generic[C]):
         held.used = time.monotonic()
         return answer, held
 
-    def _done(self, user: str, job: "asyncio.Future[tuple[A, _Idle[C] | None]]") -> None:
+    def _done(self, user: str, given_up: threading.Event, job: "asyncio.Future[tuple[A, _Idle[C] | None]]") -> None:
+        self._running.discard(given_up)
         self._give_place(user)
         if job.cancelled() or job.exception() is not None:
             return
@@ -182,8 +193,10 @@ class Connections(Generic[C]):
                     self._threads.submit(_close, held.connection)
 
     async def close(self) -> None:
-        """Close what is idle now, and what is in use when it is done. May be called twice."""
+        """Close what is idle, and give up what is in use. May be called twice."""
         self._closed = True
+        for given_up in self._running:
+            given_up.set()
         idle = [held.connection for kept in self._idle.values() for held in kept]
         self._idle.clear()
         for connection in idle:

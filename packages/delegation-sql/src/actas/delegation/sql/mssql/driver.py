@@ -3,6 +3,7 @@
 import base64
 import math
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -17,6 +18,7 @@ from actas.core.errors import ConfigurationError, DownstreamUnavailable, Identit
 from actas.delegation.sql.mssql.failures import from_driver, numbered
 from actas.delegation.sql.mssql.settings import MssqlServiceSettings, MssqlSettings
 from actas.delegation.sql.mssql.tls import section, stranger
+from actas.delegation.sql.mssql.waiting import until
 
 _EXACT = 2**53
 
@@ -56,6 +58,19 @@ class OwnConnection:
 
 
 _connect = cast("Callable[..., Connection]", pymssql.connect)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of :mod:`.batch`, and what must come of it."""
+
+    text: str
+    mark: str
+    """Tells its own results from the user's."""
+    login: str
+    """Whose the session must be when it has ended."""
+    reads: bool
+    """Its result can be cut short; a write's is read to the end."""
 
 
 @dataclass(slots=True)
@@ -137,31 +152,32 @@ class Driver:
             conn_properties="",
         )
 
-    def run(self, connection: Connection, text: str, mark: str, login: str, *, reads: bool) -> Answer:
-        """Run a batch of :mod:`.batch`. After any error the connection must be closed.
+    def run(self, connection: Connection, batch: Batch, given_up: threading.Event) -> Answer:
+        """Run ``batch``, until somebody says that it is given up. After any error the connection must be closed.
 
         Raises:
-            IdentityMismatch: the session was not the user's, or not that of ``login`` afterwards.
+            IdentityMismatch: the session was not the user's, or not that of ``batch.login`` afterwards.
             DelegationError: see :mod:`.failures`.
         """
         try:
             cursor = connection.cursor()
-            cursor.execute(text)
-            answer = self._read(cursor, mark, login, reads=reads)
+            with until(given_up, self._settings.limits.seconds):
+                cursor.execute(batch.text)
+            answer = self._read(cursor, batch)
         except pymssql.Error as error:
             raise from_driver(error) from None
         answer.ticket_of = connection.principal if isinstance(connection, OwnConnection) else None
         return answer
 
-    def _read(self, cursor: Cursor, mark: str, owner: str, *, reads: bool) -> Answer:
+    def _read(self, cursor: Cursor, batch: Batch) -> Answer:
         answer: Answer | None = None
         while True:
             if cursor.description is not None:
                 first = cursor.fetchone()
-                if first is not None and first[0] == mark:
+                if first is not None and first[0] == batch.mark:
                     user, login, original = (str(value) for value in first[1:4])
                     if answer is not None:
-                        if {login.casefold(), original.casefold()} != {owner.casefold()}:
+                        if {login.casefold(), original.casefold()} != {batch.login.casefold()}:
                             raise IdentityMismatch(detail="the session did not come back to whose it is")
                         answer.affected = int(str(first[4])) if first[4] is not None and not answer.has_result else None
                         return answer
@@ -173,7 +189,7 @@ class Driver:
                     while first is not None:
                         first = cursor.fetchone()
                 else:
-                    self._take(answer, cursor, first, reads=reads)
+                    self._take(answer, cursor, first, reads=batch.reads)
                     if answer.spent:
                         return answer
             if not cursor.nextset():

@@ -22,7 +22,7 @@ from actas.delegation.sql.mssql import catalog
 from actas.delegation.sql.mssql.actions import Procedure, Scalar, TableDetails, TsqlQuery, actions
 from actas.delegation.sql.mssql.batch import bind, call_of
 from actas.delegation.sql.mssql.connections import Connections
-from actas.delegation.sql.mssql.driver import Answer, Connection, Driver
+from actas.delegation.sql.mssql.driver import Answer, Batch, Connection, Driver
 from actas.delegation.sql.mssql.gate import TsqlGate
 from actas.delegation.sql.mssql.identities import identity_of
 from actas.delegation.sql.mssql.principals import MssqlPrincipals
@@ -85,7 +85,7 @@ class MssqlDelegation:
         return Health(healthy=True)
 
     async def destroy(self) -> None:
-        """Close all connections; what runs is closed when it ends."""
+        """Close all connections; what runs is given up."""
         await self._pool.close()
 
     async def delegate(self, call: DelegationCall) -> DelegationResult:
@@ -156,12 +156,12 @@ class MssqlDelegation:
         settings, identity, left = self._settings, self._identity, call.remaining(time.monotonic())
         bound = bind(params, most_bytes=settings.limits.parameter_bytes)
         mark = secrets.token_hex(16)
-        whole, login = identity.batch(principal, text, bound, mark), identity.login(principal)
+        whole = Batch(identity.batch(principal, text, bound, mark), mark, identity.login(principal), reads)
         try:
             async with asyncio.timeout(min(left, settings.limits.seconds + settings.pool.wait_seconds)):
                 answer = await self._pool.run(
                     identity.owner(principal, call.session),
-                    lambda connection: self._driver.run(connection, whole, mark, login, reads=reads),
+                    lambda connection, given_up: self._driver.run(connection, whole, given_up),
                     left,
                     identity.opening(call),
                 )
