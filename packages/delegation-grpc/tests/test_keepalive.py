@@ -40,8 +40,11 @@ async def wired(port: int) -> AsyncGenerator[tuple[str, Wire]]:
     writers: list[asyncio.StreamWriter] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        if wire.cut.is_set():
+            return
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        writers.extend([writer, back])
+        writers.append(back)
         tasks.append(asyncio.create_task(wire.pass_on(reader, back)))
         tasks.append(asyncio.create_task(wire.pass_on(there, writer)))
 
@@ -50,6 +53,7 @@ async def wired(port: int) -> AsyncGenerator[tuple[str, Wire]]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", wire
     finally:
         server.close()
+        await asyncio.sleep(0.1)  # who was let in just now is among those that are closed
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_elsewhere import open_elsewhere
 from grpc_protos import PROTOS, compiled, shop_file, written
 from grpc_service import AUDIENCE, Service
 
@@ -127,7 +128,7 @@ async def test_the_service_that_is_written_there_sees_for_whom_and_by_whom(
         'methods."shop.v1.Orders/PlaceOrder"', 'methods."shop.v1.Me/WhoAmI"'
     )
     async with (
-        serving(free.target, credentials),
+        open_elsewhere(serving(free.target, credentials)),
         road(block, provider, free.target, authority, monkeypatch, descriptors) as opened,
     ):
         for user in ("alice", "bob"):

@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import StringValue
+from grpc_elsewhere import open_elsewhere
 from grpc_gateway import until
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_service import AUDIENCE
@@ -127,30 +128,43 @@ async def serving(kind: str, checking: Any, *, handler: Any = None) -> AsyncIter
     """A channel to a running server: ``aio``, ``aio with plain functions`` or ``threads``. It is one for threads: that
     of tasks calls it an internal error where it is refused while it writes."""
     if kind == "threads":
-        threaded = ThreadedReceivingInterceptor(checking)
-        server: Any = grpc.server(ThreadPoolExecutor(4), interceptors=[threaded])
-        server.add_generic_rpc_handlers((handler or PLAIN,))
-        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
+        server = threaded(checking, handler or PLAIN)
     else:
-        interceptor = ReceivingInterceptor(checking)
-        server = grpc.aio.server(ThreadPoolExecutor(4), interceptors=[interceptor])
-        server.add_generic_rpc_handlers((handler or (AIO if kind == "aio" else PLAIN),))
-        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-    try:
+        server = open_elsewhere(in_tasks(checking, handler or (AIO if kind == "aio" else PLAIN)))
+    async with server as port:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield channel
+
+
+@asynccontextmanager
+async def threaded(checking: Any, handler: Any) -> AsyncIterator[int]:
+    interceptor = ThreadedReceivingInterceptor(checking)
+    server = grpc.server(ThreadPoolExecutor(4), interceptors=[interceptor])
+    server.add_generic_rpc_handlers((handler,))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield port
     finally:
-        if kind == "threads":
-            await asyncio.to_thread(server.stop(0).wait)
-            await asyncio.to_thread(threaded.close)
-            threaded.close()
-        else:
-            await server.stop(0)
-            await interceptor.aclose()
+        await asyncio.to_thread(server.stop(0).wait)
+        await asyncio.to_thread(interceptor.close)
+        interceptor.close()
+
+
+@asynccontextmanager
+async def in_tasks(checking: Any, handler: Any) -> AsyncIterator[int]:
+    interceptor = ReceivingInterceptor(checking)
+    server = grpc.aio.server(ThreadPoolExecutor(4), interceptors=[interceptor])
+    server.add_generic_rpc_handlers((handler,))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+        await interceptor.aclose()
 
 
 def bearing(token: str) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf.message_factory import GetMessageClass
+from grpc_elsewhere import open_elsewhere
 from grpc_gateway import until
 from grpc_protos import message, shop, shop_file
 from grpc_service import AUDIENCE, SECRETS, Service, failing
@@ -279,7 +280,10 @@ async def own_service(provider: IdentityProvider) -> AsyncGenerator[str]:
 
 
 async def test_the_whole_road_to_a_service_that_checks_with_our_interceptor(provider: IdentityProvider) -> None:
-    async with own_service(provider) as target, running(configured(provider, target), provider) as opened:
+    async with (
+        open_elsewhere(own_service(provider)) as target,
+        running(configured(provider, target), provider) as opened,
+    ):
         for user in ("alice", "bob"):
             answer = await opened.call("orders-who-am-i", user)
             assert answer["response"] == {"subject": user, "metadata": {"through": "gateway"}}

@@ -1,8 +1,6 @@
 """How many calls of one user are under way: nobody takes all connections to the service."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 from actas.core.models import Session
 
@@ -21,18 +19,36 @@ class Shares:
         self._most = most
         self._shares: dict[tuple[str, str], _Share] = {}
 
-    @asynccontextmanager
-    async def one_of(self, session: Session) -> AsyncGenerator[None]:
+    def one_of(self, session: Session) -> "_Turn":
         """While this lasts, a call of ``session``'s user is under way."""
-        user = (session.issuer, session.subject)
-        share = self._shares.get(user)
+        return _Turn(self._shares, self._most, (session.issuer, session.subject))
+
+
+class _Turn:
+    """A class of its own, not a generator: it is entered with each call."""
+
+    __slots__ = ("_most", "_share", "_shares", "_user")
+
+    def __init__(self, shares: dict[tuple[str, str], _Share], most: int, user: tuple[str, str]) -> None:
+        self._shares, self._most, self._user = shares, most, user
+
+    async def __aenter__(self) -> None:
+        share = self._shares.get(self._user)
         if share is None:
-            share = self._shares[user] = _Share(self._most)
+            share = self._shares[self._user] = _Share(self._most)
+        self._share = share
         share.calls += 1
         try:
-            async with share.places:
-                yield
-        finally:
-            share.calls -= 1
-            if not share.calls:
-                del self._shares[user]
+            await share.places.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._share.places.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._share.calls -= 1
+        if not self._share.calls:
+            del self._shares[self._user]
