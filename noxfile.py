@@ -193,6 +193,10 @@ def bench(session: nox.Session) -> None:
         "memory",
         "token_exchange",
         "rest_as_user",
+        "grpc_as_user",
+        "ldap_as_user",
+        "kerberos",
+        "confined_files",
     ):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
 

@@ -180,7 +180,7 @@ from actas.delegation.filesystem import becoming
 libc = ctypes.CDLL(None)
 libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS: permitted here, and gone in what is started
 {as_user(homes.alice)}
-header, some = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xC0, 0xC0, 0, 0, 0, 0)
+header, some = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xE0, 0xE0, 0, 0, 0, 0)
 assert libc.capset(header, some) == 0 and becoming.can_become_others()
 """
     for drop in (as_user(homes.alice), keeping_it_to_itself):
@@ -643,3 +643,51 @@ except PermissionError:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == ("is the user" if missing == "nothing" else "found out"), done.stderr
+
+
+def test_a_process_is_ended_with_no_more_than_the_capabilities_that_are_asked_for(homes: Homes) -> None:
+    """One that its user has stopped, or that hangs, does not end because nobody talks to it any more."""
+    script = f"""
+import ctypes, os, socket, subprocess
+from actas.delegation.filesystem import becoming
+from actas.delegation.filesystem.helpers import Helper
+alice = dict(user={homes.alice.pw_uid}, group={homes.alice.pw_gid}, extra_groups=[])
+process = subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **alice)
+libc = ctypes.CDLL(None)
+assert libc.prctl(8, 1, 0, 0, 0) == 0
+{as_user(homes.bob)}
+bits = sum(1 << each for each in becoming.NEEDED)
+header, those = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+assert libc.capset(header, those) == 0 and becoming.can_become_others()
+helper = Helper({homes.alice.pw_name!r}, socket.socket(), process)
+helper.kill()
+print(process.wait(5))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "-9", done.stderr
+
+
+def test_the_capabilities_are_enough_and_are_given_up_too(homes: Homes) -> None:
+    """Not root, but what systemd's AmbientCapabilities gives: there the kernel clears nothing by itself."""
+    script = f"""
+import ctypes, os
+from actas.delegation.filesystem import becoming, helper
+for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
+libc = ctypes.CDLL(None)
+assert libc.prctl(8, 1, 0, 0, 0) == 0
+{as_user(homes.bob)}
+header, those = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xE0, 0xE0, 0xE0, 0, 0, 0)
+assert libc.capset(header, those) == 0
+assert all(libc.prctl(47, 2, each, 0, 0) == 0 for each in becoming.NEEDED)
+assert becoming.can_become_others()
+real = helper.serve
+def serve(*arguments):
+    said = becoming.status()
+    assert said["Uid"].split() == ["{homes.alice.pw_uid}"] * 4, said
+    assert {{said[each] for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")}} == {{"0" * 16}}, said
+    real(*arguments)
+helper.serve = serve
+helper.main()
+"""
+    answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
+    assert (answer, status) == ({"ready": True}, 0)

@@ -110,6 +110,14 @@ def test_a_name_that_makes_a_folder_too_long_has_none() -> None:
         who(replace(ALICE, legacy_username="a" * 64), root="/srv/{user}{user}{user}{user}")
 
 
+@pytest.mark.parametrize("root", ["/srv/{group}-{user}", "/srv/x/{user}{group}", "/srv/{group}/{user}.{group}"])
+def test_two_names_in_one_are_refused_for_two_users_could_have_one_folder(root: str) -> None:
+    """ops-alice of eng, and alice of eng-ops."""
+    with pytest.raises(ConfigurationError) as refused:
+        FilesystemDelegation(replace(GOOD, root=root, groups=["eng", "eng-ops"]))
+    assert refused.value.problems[0].startswith("root: ")
+
+
 def test_a_group_is_the_first_configured_one_that_the_session_has() -> None:
     grouped = {"root": "/srv/{group}", "groups": ["sales", "support"]}
     assert who(replace(ALICE, role="support"), **grouped) == "support"

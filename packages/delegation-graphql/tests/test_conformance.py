@@ -1,10 +1,12 @@
 """The suite that every delegation module must pass."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from graphql_gateway import ALICE, BOB, PARAMETERS, settings_for
-from graphql_service import AUDIENCE, Service
+from graphql_service import AUDIENCE, Reply, Service
 
 from actas.delegation.graphql.module import GraphqlDelegation
 from actas.delegation.graphql.settings import GraphqlSettings
@@ -18,6 +20,15 @@ class TestGraphqlDelegation(ModuleConformance):
     def kit(self, service: Service, provider: IdentityProvider, tmp_path: Path) -> ModuleKit:
         settings = settings_for(service, tmp_path)
         dead = settings_for(service, tmp_path, url="http://127.0.0.1:1/graphql", schema_file=None, operations=None)
+
+        @contextmanager
+        def outage() -> Generator[None]:
+            service.reply = Reply({"errors": []}, 503)
+            try:
+                yield
+            finally:
+                service.reply = None
+
         return ModuleKit(
             make=lambda: GraphqlDelegation(settings),
             make_dead=lambda: GraphqlDelegation(dead),
@@ -25,6 +36,7 @@ class TestGraphqlDelegation(ModuleConformance):
             bob=BOB,
             parameters=PARAMETERS,
             slow=("wait", {"seconds": 1.5}),  # long after the deadline that the suite sets
+            outage=outage,
             credentials=IssuedCredentials(provider, AUDIENCE),
             settings=GraphqlSettings,
             plugin="actas.delegation.graphql.plugin",

@@ -57,3 +57,16 @@ async def test_the_servers_own_check_sends_no_token(provider: IdentityProvider) 
     unknown, alice = seen
     assert not {"authorization", "x-user"} & set(unknown) and alice["x-user"] == "alice"
     assert alice["authorization"].startswith("Bearer ey")
+
+
+async def test_what_is_no_answer_of_a_health_service_is_an_error_of_ours(provider: IdentityProvider) -> None:
+    class Nonsense(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, handler_call_details):  # type: ignore[no-untyped-def]
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: b"\xff\xff\xff")
+
+    with Service(provider, interceptors=[Nonsense()]) as service:
+        async with gateway_to(service) as gateway:
+            assert not (await gateway.module.health_check()).healthy
+            with pytest.raises(ActasError) as caught:
+                await gateway.call("health")
+            assert caught.value.code == "grpc_unexpected_answer"

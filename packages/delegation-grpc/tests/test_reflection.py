@@ -1,6 +1,7 @@
 """Descriptors by reflection: from services that tell the truth, that lie, and that talk without end."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -263,9 +264,16 @@ async def test_an_error_of_the_service_stops_the_start_without_its_words() -> No
 
 async def test_a_service_that_takes_its_time_is_left_in_time() -> None:
     def slow(request: ServerReflectionRequest) -> None:
-        import time
-
         time.sleep(1)
 
     with telling(slow) as target, pytest.raises(DownstreamUnavailable):
         await asyncio.wait_for(reflect(target, seconds=0.3), 5)
+
+
+async def test_all_questions_together_have_one_time() -> None:
+    def slow(request: ServerReflectionRequest) -> ServerReflectionResponse:
+        time.sleep(0.2)
+        return endless(request)
+
+    with telling(slow) as target, pytest.raises(DownstreamUnavailable):
+        await asyncio.wait_for(reflect(target, seconds=0.7), 5)

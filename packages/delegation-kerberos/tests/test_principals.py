@@ -12,7 +12,7 @@ from kerberos_stage import ALICE, user
 
 from actas.core import ConfigurationError, PrincipalUnavailable, Session
 from actas.delegation.kerberos.module import KerberosDelegation
-from actas.delegation.kerberos.principals import Principal, Principals, problems
+from actas.delegation.kerberos.principals import Principal, Principals, is_users, problems
 from actas.delegation.kerberos.settings import KerberosSettings, UserSettings
 
 GATEWAY = "gateway/mcp.example.com@EXAMPLE.COM"
@@ -173,3 +173,28 @@ def test_settings_that_make_no_sense_are_told(written: KerberosSettings, said: s
 def test_settings_that_make_sense_are_not() -> None:
     for written in (PLAIN, DOMAINS, settings(forms={}, upn_suffixes=["example.net"])):
         assert list(problems(written)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "its"),
+    [
+        ("alice@EXAMPLE.COM", True),
+        ("alice.liddell\\@example.net@EXAMPLE.COM", True),
+        ("a\\/b@EXAMPLE.COM", True),
+        ("gateway/mcp.example.com@EXAMPLE.COM", False),
+        ("HTTP/web.example.com@EXAMPLE.COM", False),
+        ("alice/admin@EXAMPLE.COM", False),
+        ("a\\\\/b@EXAMPLE.COM", False),
+        ("WEB01$@EXAMPLE.COM", False),
+        ("krbtgt@EXAMPLE.COM", False),
+        ("KRBTGT/EXAMPLE.COM@EXAMPLE.COM", False),
+    ],
+)
+def test_what_an_enterprise_name_turns_out_to_be_is_a_users(found: str, its: bool) -> None:
+    assert is_users(found, GATEWAY) is its
+
+
+def test_no_enterprise_name_turns_out_to_be_the_gateway() -> None:
+    assert not is_users("svc-mcp@EXAMPLE.COM", "svc-mcp@EXAMPLE.COM")
+    assert not is_users("SVC-MCP@EXAMPLE.COM", "svc-mcp@EXAMPLE.COM")
+    assert is_users("svc-mcp@EXAMPLE.COM", GATEWAY)

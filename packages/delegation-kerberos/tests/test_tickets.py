@@ -149,6 +149,25 @@ async def test_an_enterprise_name_is_the_kdcs_to_resolve(realm: KerberosRealm) -
         assert gateway.refused() == "kerberos_user_unknown"
 
 
+async def test_an_enterprise_name_that_is_a_services_is_nobodys(
+    realm: KerberosRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Active Directory, where accounts of services have such names too, and the KDC answers with the account."""
+    asked = gssapi.Name
+
+    def resolved(name: str | bytes, kind: gssapi.NameType) -> gssapi.Name:
+        if name == b"service@example.net":
+            return asked(realm.principal(WEB), gssapi.NameType.kerberos_principal)
+        return asked(name, kind)
+
+    monkeypatch.setattr(gssapi, "Name", resolved)
+    async with opened(settings_for(realm, users=UserSettings(upn_suffixes=["example.net"]))) as gateway:
+        for action, parameters in (("s4u2self", {}), ("s4u2proxy", {"target": WEB})):
+            with pytest.raises(ActasError):
+                await gateway.call(action, user("service@example.net"), **parameters)
+            assert gateway.refused() == "identity_mismatch"
+
+
 async def test_a_name_of_another_realm_is_refused_and_the_kdc_not_asked(realm: KerberosRealm, gateway: Gateway) -> None:
     before = realm.read_log()
     for name in ("alice@EVIL", "alice@OTHER.EXAMPLE.COM", "alice/admin", "OTHER\\alice"):

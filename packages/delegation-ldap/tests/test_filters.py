@@ -65,7 +65,7 @@ def written(what: Filter) -> str:
 
 
 def read_back(operation: messages.Operation) -> bytes:
-    return messages.request(7, operation, ()).data
+    return messages.request(operation, ()).numbered(messages.FIRST_NUMBER)
 
 
 def sent(what: Filter) -> bytes:

@@ -1,5 +1,8 @@
 """A server that lies, floods, mixes up or says too much: nothing of it reaches a caller, and nothing grows."""
 
+import asyncio
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -7,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ldap_directory import PEOPLE, ask, data, find, gateway, user
-from ldap_peers import HostileServer, Said, entry, message, page, result, text, tlv
+from ldap_peers import HostileServer, Listening, Said, entry, message, page, result, text, tlv
 
 from actas.core import ActasError, IdentityMismatch, InvalidParameters
 from actas.delegation.ldap import messages
 from actas.delegation.ldap.actions import Change, ChangeOwn, Groups, Modify, Read, WhoAmI
-from actas.delegation.ldap.failures import ConnectionLost, ServerAway
+from actas.delegation.ldap.failures import ConnectionLost, ServerAway, UnexpectedAnswer
 from actas.delegation.ldap.messages import Answer, Malformed
 from actas.delegation.ldap.module import LdapDelegation
 from actas.delegation.ldap.settings import GroupSettings, LdapSettings, LimitSettings, PoolSettings
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "hunter2 of the directory"
 
 
-def module_for(server: HostileServer, **more: object) -> LdapDelegation:
+def module_for(server: Listening, **more: object) -> LdapDelegation:
     wanted: dict[str, object] = {
         "urls": [server.url],
         "identity": "proxied_authorization",
@@ -47,8 +50,7 @@ def found(its: int, *more: bytes) -> Iterator[bytes]:
 
 
 def after_done(its: int, tag: int, body: bytes) -> Iterator[bytes]:
-    yield from found(its)
-    yield message(its, entry("uid=late", uid=[b"late"]))
+    yield b"".join(found(its)) + message(its, entry("uid=late", uid=[b"late"]))  # in one packet, or it would be late
 
 
 def cut(its: int, tag: int, body: bytes) -> Iterator[bytes]:
@@ -69,7 +71,7 @@ SAYS: dict[str, Said] = {
     "a flood": lambda its, tag, body: found(its, *[message(its, entry("uid=x", uid=[b"x" * 9000]))] * 60),
     "silence": lambda its, tag, body: iter([]),
     "half an answer": lambda its, tag, body: iter([b"".join(found(its))[:-5]]),
-    "two ends": lambda its, tag, body: found(its, message(its, result(0x65))),
+    "two ends": lambda its, tag, body: iter([b"".join(found(its, message(its, result(0x65))))]),
     "a request": lambda its, tag, body: found(its, message(its, tlv(0x77, text("1.2.3", 0x80)))),
 }
 
@@ -127,6 +129,25 @@ async def test_who_is_seen_as_somebody_else_gets_nothing_and_changes_nothing(see
             with pytest.raises(IdentityMismatch):
                 await ask(module, "alice", change)
         assert seen == [], "a change is not even sent"
+        await module.destroy()
+
+
+async def test_a_late_answer_is_nobody_elses() -> None:
+    """It comes when the next user has asked, on the connection that is everybody's."""
+    before: list[int] = []
+
+    def says(its: int, tag: int, body: bytes) -> Iterator[bytes]:
+        for earlier in before:
+            yield message(earlier, entry("uid=alice", uid=[b"alice's"])) + message(earlier, result(0x65))
+            return
+        before.append(its)
+        yield from found(its)
+
+    with HostileServer(says) as server:
+        module = module_for(server)
+        await ask(module, "alice", Read())
+        with pytest.raises(UnexpectedAnswer):
+            await ask(module, "bob", Read())
         await module.destroy()
 
 
@@ -308,3 +329,33 @@ def test_any_bytes_are_an_answer_or_malformed(junk: bytes) -> None:
 
 async def test_the_principal_is_pure(module: LdapDelegation) -> None:
     assert {module.principal(user("alice")) for _ in range(3)} == {f"dn:uid=alice,{PEOPLE}"}
+
+
+class Dripping(Listening):
+    """Says a little all the time, and never all of it: an answer without an end to whatever comes first."""
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+        super().__init__()
+
+    def serve(self, taken: socket.socket) -> None:
+        taken.recv(65536)
+        try:
+            taken.sendall(b"\x30\x84\x7f\xff\xff\xff")
+            while True:
+                taken.sendall(b"x")
+                time.sleep(0.02)
+        finally:
+            self.left.set()
+
+
+@pytest.mark.parametrize("unencrypted", [True, False], ids=["to being let in", "to StartTLS"])
+async def test_an_answer_that_drips_while_a_link_is_opened_holds_no_thread(unencrypted: bool) -> None:
+    with Dripping() as server:
+        pool = PoolSettings(connect_seconds=0.3)
+        module = module_for(server, unencrypted=unencrypted, pool=pool)
+        with pytest.raises(ActasError):
+            await ask(module, "alice", WhoAmI())
+        left = await asyncio.to_thread(server.left.wait, 20)
+        await module.destroy()
+    assert left

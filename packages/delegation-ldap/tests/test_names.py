@@ -90,7 +90,9 @@ def test_an_empty_or_odd_authorization_identity_makes_no_control(authzid: str) -
 @given(TEXT)
 def test_the_control_is_critical_and_says_the_identity_and_nothing_else(value: str) -> None:
     control = messages.proxied_authorization(Template(NAME).of(value))
-    message, rest = decode(messages.request(9, messages.who_am_i(), [control]).data, asn1Spec=LDAPMessage())
+    message, rest = decode(
+        messages.request(messages.who_am_i(), [control]).numbered(messages.FIRST_NUMBER), asn1Spec=LDAPMessage()
+    )
     (sent,) = message["controls"]
     assert not rest and str(sent["controlType"]) == "2.16.840.1.113730.3.4.18" and bool(sent["criticality"])
     assert bytes(sent["controlValue"]).decode() == Template(NAME).of(value)

@@ -28,7 +28,7 @@ class TestSqlDelegation(ModuleConformance):
     def kit(self, server: PostgresServer, settings: SqlSettings) -> ModuleKit:
         @contextmanager
         def outage() -> Generator[None]:
-            server.halt("immediate")
+            server.halt()
             try:
                 yield
             finally:

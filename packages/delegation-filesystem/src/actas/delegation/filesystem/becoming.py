@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from actas.delegation.filesystem.failures import NoAccount
 
-SETGID, SETUID = 6, 7
-"""Numbers of the capabilities that it takes (capabilities(7))."""
+NEEDED = (5, 6, 7)
+"""Numbers of the capabilities that it takes (capabilities(7)): CAP_KILL, CAP_SETGID, CAP_SETUID."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG, _DUMPABLE, _DROP_BOUNDING, _NO_NEW_PRIVS, _AMBIENT, _CLEAR_ALL = 1, 4, 24, 38, 47, 4
@@ -131,6 +131,6 @@ def status() -> dict[str, str]:
 
 
 def can_become_others() -> bool:
-    """Whether this process has CAP_SETUID and CAP_SETGID."""
+    """Whether this process has what it takes; without CAP_KILL it could not end one that hangs as its user."""
     held = int(status()["CapEff"], 16)
-    return bool(held >> SETUID & 1 and held >> SETGID & 1)
+    return all(held >> each & 1 for each in NEEDED)

@@ -23,8 +23,8 @@ _HEALTH_SECONDS = 4.0
 _HOLDS_SECONDS = 5.0
 
 UNABLE = (
-    'identity = "os_user": this server cannot become other users. Run it as root, or give it CAP_SETUID and CAP_SETGID '
-    "(systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID)"
+    'identity = "os_user": this server cannot become other users. Run it as root, or give it CAP_SETUID, CAP_SETGID '
+    "and CAP_KILL (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL)"
 )
 
 

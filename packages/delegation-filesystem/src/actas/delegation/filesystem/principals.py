@@ -34,6 +34,8 @@ class Template:
             problem = "has an empty name, . or .. in it"
         elif not all(_COMPONENT.fullmatch(name) and not name.startswith(".") for name in names[first:]):
             problem = "from the first placeholder on: letters, digits, space and _ . @ -, {user} and {group}"
+        elif any("{user}" in name and "{group}" in name for name in names):
+            problem = "has {user} and {group} in one name, so that two users could have one folder: put / between them"
         if problem:
             raise ConfigurationError(f"root: {problem}")
         self.base = "/" + "/".join(names[:first])

@@ -69,7 +69,7 @@ class FilesystemSettings:
 
     root: str
     """The folder, as a template: `/srv/files/{user}`, `/srv/groups/{group}`, `/srv/{group}/{user}`. What stands before
-    the first placeholder is yours, and links in it are followed."""
+    the first placeholder is yours, and links in it are followed. A name between two / has one of them at most."""
     permission: str
     """Who lacks it does not see the tools that read."""
     principal: Name = "legacy_username"
@@ -82,7 +82,7 @@ class FilesystemSettings:
     identity: Identity = "service"
     """As whom files are opened. `service`: as this server's own account, which the folder confines. `os_user`: as the
     operating system's user, in a process of that user's own, so that the kernel's permissions decide; the server must
-    be root or have CAP_SETUID and CAP_SETGID."""
+    be root or have CAP_SETUID, CAP_SETGID and CAP_KILL."""
     hard_links: bool = False
     """Whether files with several names are opened. With `service` another name may lie in somebody else's folder: who
     can make such a link on this machine could read through it what the server's account can."""

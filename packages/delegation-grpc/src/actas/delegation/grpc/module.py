@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import cast
 
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from actas.core.errors import (
     DownstreamUnavailable,
@@ -20,14 +20,14 @@ from actas.core.shares import Shares
 from actas.core.subjects import subject
 from actas.delegation.grpc.channels import Channels
 from actas.delegation.grpc.declared import HEALTH, Describe, declared, signed
-from actas.delegation.grpc.failures import Unimplemented
+from actas.delegation.grpc.failures import UnexpectedAnswer, Unimplemented
 from actas.delegation.grpc.identity import Identity, Metadata, bearer
 from actas.delegation.grpc.messages import Codec
 from actas.delegation.grpc.methods import Method, Signature
 from actas.delegation.grpc.reflection import reflected
 from actas.delegation.grpc.settings import GrpcSettings
 from actas.delegation.grpc.upstream import HEALTH as HEALTH_METHOD
-from actas.delegation.grpc.upstream import Upstream
+from actas.delegation.grpc.upstream import Upstream, is_serving
 
 
 class GrpcDelegation:
@@ -77,7 +77,7 @@ class GrpcDelegation:
         """Ask the health service without any token; where there is none, any answer will do. 4 s at most."""
         try:
             serving = await self._upstream.health(self._settings.health.service)
-        except DownstreamUnavailable:
+        except (DownstreamUnavailable, UnexpectedAnswer):
             return Health(healthy=False, message="The service does not answer.")
         if serving is False:
             return Health(healthy=False, message="The service says that it is not serving.")
@@ -163,8 +163,7 @@ class GrpcDelegation:
             )
         except Unimplemented:
             return {"status": "UNIMPLEMENTED"}
-        status = HealthCheckResponse.FromString(raw).status
-        return {"status": "SERVING" if status == HealthCheckResponse.SERVING else "NOT_SERVING"}
+        return {"status": "SERVING" if is_serving(raw) else "NOT_SERVING"}
 
     def _signature(self, method: Method) -> Signature:
         found = self._signatures.get(method.name)

@@ -7,11 +7,12 @@ from typing import cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from actas.core.errors import DelegationTimeout, DownstreamUnavailable
 from actas.delegation.grpc.channels import Channels
-from actas.delegation.grpc.failures import from_status
+from actas.delegation.grpc.failures import UnexpectedAnswer, from_status
 from actas.delegation.grpc.identity import Metadata
 
 HEALTH = "grpc.health.v1.Health/Check"
@@ -90,6 +91,7 @@ class Upstream:
 
         Raises:
             DownstreamUnavailable: nobody answers. 4 s at most.
+            UnexpectedAnswer: what comes is no answer.
         """
         callee: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel().unary_unary(f"/{HEALTH}")
         request = HealthCheckRequest(service=service).SerializeToString()
@@ -99,7 +101,7 @@ class Upstream:
             if error.code() in _DEAD:
                 raise DownstreamUnavailable(detail=error.code().name) from None
             return None
-        return HealthCheckResponse.FromString(raw).status == HealthCheckResponse.SERVING
+        return is_serving(raw)
 
     async def close(self) -> None:
         """Close the channel; what runs on it is cancelled. May be called twice."""
@@ -121,6 +123,14 @@ class Upstream:
         task = asyncio.current_task()
         if self._closed and task is not None and not task.cancelling():
             raise DownstreamUnavailable(detail="the channel was closed") from None
+
+
+def is_serving(raw: bytes) -> bool:
+    """What the health service says. Raises UnexpectedAnswer."""
+    try:
+        return HealthCheckResponse.FromString(raw).status == HealthCheckResponse.SERVING
+    except DecodeError:
+        raise UnexpectedAnswer(detail="the health service's answer is none") from None
 
 
 def _left(deadline: float) -> float:

@@ -19,6 +19,8 @@ _PRINCIPAL_FORM = re.compile(r"[A-Za-z0-9._-]*\{user\}[A-Za-z0-9._-]*(?:@(?P<rea
 _GATEWAY = re.compile(
     r"(?P<name>[A-Za-z0-9_$][A-Za-z0-9_.$-]{0,62}(?:/[A-Za-z0-9][A-Za-z0-9.-]{0,253})?)@(?P<realm>.+)"
 )
+_ESCAPED = re.compile(r"\\.")
+"""In a principal as the library writes it, a sign that separates nothing."""
 _LONGEST = 256
 _SERVICE_ACCOUNTS = frozenset({"krbtgt", "kadmin", "kiprop", "changepw"})
 """The KDC's own; they belong to nobody who could call."""
@@ -75,6 +77,18 @@ class Principals:
         if {user.casefold(), local} & _SERVICE_ACCOUNTS or principal.casefold() == self._own:
             raise PrincipalUnavailable(detail="the name is that of a service of the realm, or of this gateway")
         return principal
+
+
+def is_users(found: str, gateway: str) -> bool:
+    """Whether ``found``, as which a KDC knows an enterprise name, can be a user's: accounts of services, of machines
+    and of ``gateway`` have such names too."""
+    local = _ESCAPED.sub("", found.rpartition("@")[0])
+    return not (
+        "/" in local
+        or local.endswith("$")
+        or local.casefold() in _SERVICE_ACCOUNTS
+        or found.casefold() == gateway.casefold()
+    )
 
 
 def realm_of(principal: str) -> str:

@@ -26,7 +26,7 @@ from actas.delegation.kerberos.failures import (
     of_user,
 )
 from actas.delegation.kerberos.gateway import Gateway
-from actas.delegation.kerberos.principals import Principal, realm_of
+from actas.delegation.kerberos.principals import Principal, is_users, realm_of
 
 _ENTERPRISE = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2.6")
 """MIT's GSS_KRB5_NT_ENTERPRISE_NAME."""
@@ -160,7 +160,9 @@ class Obtainer:
         raise IdentityMismatch(detail="the KDC gave a ticket of somebody else")
 
     def _is(self, found: str, user: Principal) -> bool:
-        return realm_of(found) in self._realms if user.enterprise else found == user.name
+        if not user.enterprise:
+            return found == user.name
+        return realm_of(found) in self._realms and is_users(found, self._gateway.principal)
 
 
 def _forwardable(ticket: krb5.Creds) -> bool:

@@ -13,8 +13,6 @@ from actas.delegation.ldap.link import Link
 from actas.delegation.ldap.messages import Answer, Control, Operation, Request
 from actas.delegation.ldap.names import same
 
-_FIRST, _SECOND = 1, 2
-"""Numbers of messages: all that had them before has ended."""
 _KEPT = 1024
 _PRINCIPAL_NAME = "msDS-PrincipalName"
 
@@ -23,7 +21,7 @@ class Proof(Protocol):
     """A question to the directory whom it sees."""
 
     def question(self, controls: tuple[Control, ...]) -> Request:
-        """The operation, number 1, with ``controls``."""
+        """The operation, with ``controls``."""
         ...
 
     def reported(self, answer: Answer) -> str:
@@ -36,7 +34,7 @@ class _Asking:
 
     def __init__(self, operation: Operation) -> None:
         def made(controls: tuple[Control, ...]) -> Request:
-            return messages.request(_FIRST, operation, controls)
+            return messages.request(operation, controls)
 
         self.question = lru_cache(_KEPT)(made)
 
@@ -91,7 +89,7 @@ class Conversation:
             IdentityMismatch, AssumptionRefused: the directory sees somebody else, or does not say whom.
             DelegationError: see :class:`~.link.Link`.
         """
-        asked = messages.request(_SECOND, operation, [*self.controls, *more])
+        asked = messages.request(operation, [*self.controls, *more])
         proof, answer = self.link.ask([self.proof.question(self.controls), asked], self.deadline, self.most_bytes)
         self._check(proof)
         return answer
@@ -102,7 +100,7 @@ class Conversation:
             self.prove()
         except ConnectionLost as error:
             raise NothingDone(detail=error.detail) from None
-        (answer,) = self.link.ask([messages.request(_SECOND, operation, self.controls)], self.deadline, self.most_bytes)
+        (answer,) = self.link.ask([messages.request(operation, self.controls)], self.deadline, self.most_bytes)
         return answer
 
     def prove(self) -> None:

@@ -7,9 +7,10 @@ import contextlib
 import math
 import socket
 import ssl
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 asks pyasn1 for names that it calls otherwise by now
     import ldap3
     from ldap3.core.exceptions import LDAPException
+
+_STEPS = 3
+"""To connect, to begin TLS, to be let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,13 @@ def open_link(server: Server, context: ssl.SSLContext, way: Way, seconds: float,
             receive_timeout=math.ceil(seconds),
             **_login(server, way),
         )
-        connection.open(read_server_info=False)
-        if server.scheme == "ldap" and encrypted:
-            connection.start_tls(read_server_info=False)
-            if not isinstance(connection.socket, ssl.SSLSocket):  # it can also say no by returning False
-                raise ServerAway(detail="StartTLS did not begin TLS")
-        let_in = connection.bind(read_server_info=False)
+        with _ended_after(connection, _STEPS * seconds):
+            connection.open(read_server_info=False)
+            if server.scheme == "ldap" and encrypted:
+                connection.start_tls(read_server_info=False)
+                if not isinstance(connection.socket, ssl.SSLSocket):  # it can also say no by returning False
+                    raise ServerAway(detail="StartTLS did not begin TLS")
+            let_in = connection.bind(read_server_info=False)
     except (LDAPException, OSError, ValueError) as error:
         _close(connection)
         raise ServerAway(detail=f"{server.scheme}://{server.host}: {type(error).__name__}: {error}") from None
@@ -136,13 +141,32 @@ def reach(server: Server, context: ssl.SSLContext, seconds: float) -> None:
             connect_timeout=seconds,
         )
         connection = ldap3.Connection(peer, client_strategy=ldap3.SYNC, receive_timeout=math.ceil(seconds))
-        connection.open(read_server_info=False)
-        if server.scheme == "ldap":
-            connection.start_tls(read_server_info=False)
+        with _ended_after(connection, _STEPS * seconds):
+            connection.open(read_server_info=False)
+            if server.scheme == "ldap":
+                connection.start_tls(read_server_info=False)
     except (LDAPException, OSError, ValueError) as error:
         raise ServerAway(detail=f"{server.scheme}://{server.host}: {type(error).__name__}: {error}") from None
     finally:
         _close(connection)
+
+
+@contextlib.contextmanager
+def _ended_after(connection: Any, seconds: float) -> Generator[None]:  # Any: ldap3's
+    """Whatever waits for the server inside fails after so long: ldap3 counts its time anew with each byte that comes,
+    and reads as many as are sent, before TLS from anybody."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(seconds):  # again, for ldap3 may just have been putting TLS in the socket's place
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
+
+    threading.Thread(target=watch, name="actas-ldap-login", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _login(server: Server, way: Way) -> dict[str, Any]:  # Any: what ldap3 takes

@@ -16,7 +16,7 @@ from actas.delegation.ldap.failures import AnswerTooLarge, ConnectionLost, Unexp
 from actas.delegation.ldap.messages import Answer, Malformed, Request
 
 _CHUNK = 64 * 1024
-_GOODBYE = messages.request(3, messages.unbind(), ()).data
+_GOODBYE = messages.request(messages.unbind(), ())
 
 
 class Link:
@@ -24,13 +24,14 @@ class Link:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._next = messages.FIRST_NUMBER
         self.opened = time.monotonic()
         self.good_until = float("inf")
         """On :func:`time.monotonic`'s clock: when what it was let in by runs out."""
         self.broken = False
 
     def ask(self, requests: Sequence[Request], deadline: float, most_bytes: int) -> list[Answer]:
-        """Send all ``requests``, each with a number of its own, at once, and read all their answers.
+        """Send all ``requests`` at once and read all their answers.
 
         Args:
             deadline: on :func:`time.monotonic`'s clock.
@@ -38,9 +39,10 @@ class Link:
         Raises:
             DelegationTimeout, ConnectionLost, AnswerTooLarge, UnexpectedAnswer: the connection must not be used again.
         """
-        answers = {request.number: Answer() for request in requests}
+        first, self._next = self._next, self._next + len(requests)  # never again: a late answer is nobody else's
+        answers = {first + index: Answer() for index in range(len(requests))}
         self.broken = True  # until all has come back
-        self._send(b"".join(request.data for request in requests), deadline)
+        self._send(b"".join([request.numbered(first + index) for index, request in enumerate(requests)]), deadline)
         self._read(answers, deadline, most_bytes)
         self.broken = False
         return list(answers.values())
@@ -107,7 +109,7 @@ class Link:
             if not self.broken:
                 self.broken = True
                 self._socket.settimeout(0)
-                self._socket.sendall(_GOODBYE)
+                self._socket.sendall(_GOODBYE.numbered(self._next))
         with contextlib.suppress(OSError):
             self._socket.close()
 

@@ -33,6 +33,10 @@ _ENTRY, _REFERENCE, _EXTENDED, _INTERMEDIATE = 4, 19, 24, 25
 _RESULTS = frozenset({1, 5, 7, 15, _EXTENDED})
 """Of bind, search, modify, compare and extended operations."""
 _VALUE = 11
+FIRST_NUMBER = 2**24
+"""From here on, numbers of messages have four bytes."""
+_PLACE = 0x7F7F7F7F
+"""The number in whose place others are put, so that a message that is sent often is encoded once."""
 _KEPT = 1024
 """Parts of messages that are made once, for pyasn1 takes its time."""
 _MATCHES = {
@@ -63,10 +67,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A whole message, ready to be sent."""
+    """A whole message, but for its number: what goes before and after that."""
 
-    number: int
-    data: bytes
+    before: bytes
+    after: bytes
+
+    def numbered(self, number: int) -> bytes:
+        """The message with ``number``, from :data:`FIRST_NUMBER` on."""
+        return self.before + number.to_bytes(4) + self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +180,17 @@ def unbind() -> Operation:
     return Operation("unbindRequest", _operation.unbind.unbind_operation())
 
 
-def request(number: int, operation: Operation, controls: Sequence[Control]) -> Request:
-    """The message that asks ``operation``. ``number`` is used for nothing else that is under way."""
+def request(operation: Operation, controls: Sequence[Control]) -> Request:
+    """The message that asks ``operation``."""
     message: Any = _rfc4511.LDAPMessage()  # Any: pyasn1's
-    message["messageID"] = _rfc4511.MessageID(number)
+    message["messageID"] = _rfc4511.MessageID(_PLACE)
     message["protocolOp"] = _rfc4511.ProtocolOp().setComponentByName(operation.kind, operation.request)
     if controls:
         message["controls"] = _listed(tuple(controls))
-    return Request(number, _asn1.encode(message))
+    before, place, after = bytes(_asn1.encode(message)).partition(_PLACE.to_bytes(4))  # the first: it comes first
+    if not place:
+        raise Malformed("a message without a number")
+    return Request(before, after)
 
 
 @lru_cache(_KEPT)
