@@ -1,10 +1,10 @@
 /* A hostile process: swaps files and folders for links, as fast as the kernel lets it.
  *
- * swapper FOLDER SECRET TIMES SECONDS
+ * swapper FOLDER SECRET TIMES SECONDS EVERY
  *
- * In FOLDER it exchanges "file" with "file-link" and "folder" with "folder-link", and gives the name "linked" by turns
- * to a file of its own and, as a second name, to SECRET, which it takes away again in between. It ends after TIMES
- * swaps or SECONDS, or when its standard input ends, and prints how many there were.
+ * In FOLDER it exchanges "file" with "file-link" and "folder" with "folder-link", and, EVERY so many turns, gives the name
+ * "linked" to SECRET as a second name, takes it away again, and gives it to a file of its own. It ends after TIMES swaps
+ * or SECONDS, or when its standard input ends, and prints how many there were.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static double now(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5)
+	if (argc != 6)
 		return 2;
 	int at = open(argv[1], O_RDONLY | O_DIRECTORY);
 	long times = atol(argv[3]), done = 0;
@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 	for (long turn = 0; done < times; turn++) {
 		done += renameat2(at, "file", at, "file-link", RENAME_EXCHANGE) == 0;
 		done += renameat2(at, "folder", at, "folder-link", RENAME_EXCHANGE) == 0;
-		if (turn % 8 == 0) {
+		if (turn % atol(argv[5]) == 0) {
 			linkat(AT_FDCWD, argv[2], at, "linked", 0);
 			unlinkat(at, "linked", 0);
 			linkat(at, "own", at, "linked", 0);

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,10 +77,12 @@ def stage(ground: Ground) -> Ground:
 
 
 @contextmanager
-def swapping(swapper: Path, stage: Ground) -> Generator[Callable[[], bool]]:
+def swapping(swapper: Path, stage: Ground, seconds: float = SECONDS, every: int = 8) -> Generator[Callable[[], bool]]:
     """While this lasts it goes on, as long as the call answers True; then the number of swaps is printed."""
-    arguments = [str(swapper), str(stage.alice), str(stage.outside / "secret.txt"), str(SWAPS), str(SECONDS)]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    arguments = [stage.alice, stage.outside / "secret.txt", SWAPS, seconds, every]
+    with subprocess.Popen(
+        [str(swapper), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield lambda: process.poll() is None
         finally:
@@ -115,6 +118,28 @@ def test_a_million_swaps_get_nothing_out_and_nothing_is_written_outside(
     assert (stage.outside / "secret.txt").stat().st_nlink == 1
     assert all(carried_out[action] for action in ("read", "list", "info", "search", "write")), "it was all in vain"
     assert refused["read"] and refused["list"] and refused["write"], "it never met a link"
+
+
+def test_a_second_name_that_comes_and_goes_gives_nothing_away(
+    swapper: Path, stage: Ground, way: Way, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a name is being taken away, the kernel counts it no more before it says that it is gone."""
+    base, asked = Base(str(stage.base)), ReadFile(path="linked")
+    rules = Rules(LimitSettings(), None, hard_links=False)
+    seen: Counter[str] = Counter()
+    with capsys.disabled(), swapping(swapper, stage, seconds=6.0, every=1) as going_on:
+        while going_on():
+            for _ in range(200):
+                try:
+                    done = carry_out(
+                        rules.operation("read", asked), base, (b"alice",), rules, way, Budget(float("inf"))
+                    )
+                except ActasError as error:
+                    seen[error.code] += 1
+                else:
+                    seen[str(done.data["content"])] += 1
+    assert seen[SECRET] == 0, seen
+    assert seen["filesystem_not_plain"] and seen["filesystem_not_found"], "it never met the second name"
 
 
 def test_the_same_attack_gets_at_what_is_judged_by_its_path_and_then_opened(

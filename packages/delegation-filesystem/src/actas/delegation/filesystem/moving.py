@@ -9,9 +9,9 @@ from contextlib import suppress
 from actas.delegation.filesystem.actions import Delete, Rename
 from actas.delegation.filesystem.failures import AlreadyExists, NotFound
 from actas.delegation.filesystem.names import is_own, joined
-from actas.delegation.filesystem.roots import Root, not_plain
+from actas.delegation.filesystem.roots import Root, looked_at, not_plain
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
-from actas.delegation.filesystem.writing import a_name, keep, looked_at, take_free_name
+from actas.delegation.filesystem.writing import a_name, keep, take_free_name
 
 _STALE = 3600.0
 """Seconds after which a temporary file is one that a killed process left behind."""

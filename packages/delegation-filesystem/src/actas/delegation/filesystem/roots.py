@@ -9,6 +9,7 @@ up the name here between two looks.
 import errno
 import os
 import stat
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -16,8 +17,11 @@ from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import NoFolder, NotFound, NotPlain, WrongKind, from_os
 from actas.delegation.filesystem.kernel import path_of, reopen
+from actas.delegation.filesystem.names import OWN
 from actas.delegation.filesystem.ways import Way
 
+_SETTLED = 10.0
+"""Seconds after which a name that was given or taken is no news: both change the file's ctime."""
 _TRIES = 16
 """Looks at what others replace all the time, as a good writer does, before it counts as not there."""
 
@@ -122,12 +126,29 @@ class Root:
             NotFound: it is not there.
             OSError: the kernel says no.
         """
-        fd, found = self.look(parts)
+        for _ in range(_TRIES):
+            fd, found = self.look(parts)
+            try:
+                self.plain(found)
+                settled = not self._one_name or found.st_ctime < time.time() - _SETTLED
+                if settled or self._no_name_is_going(fd, parts):
+                    return reopen(fd, os.O_RDONLY), found
+            finally:
+                os.close(fd)
+        raise NotFound(detail="its name was taken away while it was opened")
+
+    def _no_name_is_going(self, fd: int, parts: tuple[bytes, ...]) -> bool:
+        """Whether the one name that was counted is this one.
+
+        While a name is being taken away, the kernel counts it no more and still reaches the file by it. It holds the
+        lock of the name's folder for so long; so does who looks for a name there that nobody has looked for before.
+        """
+        folder = self._named(parts[:-1])
         try:
-            self.plain(found)
-            return reopen(fd, os.O_RDONLY), found
+            looked_at(folder, OWN + os.urandom(8).hex().encode())
+            return self.still_here(folder, parts[:-1]) and self.still_here(fd, parts)
         finally:
-            os.close(fd)
+            os.close(folder)
 
     def plain(self, found: os.stat_result) -> None:
         """Raises NotPlain or WrongKind where ``found`` is not a plain file that may be read."""
@@ -185,6 +206,14 @@ class Root:
     def still_here(self, fd: int, parts: tuple[bytes, ...]) -> bool:
         """Whether the kernel still reaches ``fd`` at ``parts`` in this folder."""
         return path_of(fd) == b"/".join((self._path, *parts))
+
+
+def looked_at(folder: int, name: bytes) -> os.stat_result | None:
+    """What has that name in a folder, a link as itself; None where nothing has."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def not_plain(mode: int) -> NotPlain:

@@ -13,7 +13,7 @@ from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import AlreadyExists, NotFound, PathRefused
 from actas.delegation.filesystem.kernel import rename_to_free_name, reopen
 from actas.delegation.filesystem.names import OWN, joined, parts
-from actas.delegation.filesystem.roots import Root
+from actas.delegation.filesystem.roots import Root, looked_at
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
 from actas.delegation.filesystem.usage import Quota
 
@@ -31,14 +31,6 @@ def a_name(path: str, limits: LimitSettings, *, new: bool = False) -> tuple[byte
     if not names:
         raise PathRefused("path: is needed; your folder itself stays as it is.", detail="an empty path")
     return names
-
-
-def looked_at(folder: int, name: bytes) -> os.stat_result | None:
-    """What has that name in a folder, a link as itself; None where nothing has."""
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def keep(folder: int) -> None:
