@@ -249,3 +249,14 @@ if os.fork() == 0:
 print(os.wait()[1])
 """
     assert in_a_process(ground, work) == ["notes of alice", "notes of alice", "0"]
+
+
+def test_a_base_that_was_closed_keeps_nothing_open(ground: Ground) -> None:
+    """A thread may just have begun when the module is destroyed."""
+    base = Base(str(ground.base))
+    base.close()
+    held = base.held()
+    fd = held.fd
+    assert os.path.isdir(f"/proc/self/fd/{fd}")
+    del held
+    assert not os.path.exists(f"/proc/self/fd/{fd}")

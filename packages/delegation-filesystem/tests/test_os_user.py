@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from os_ground import Homes, homes_of, session_of
 from actas.core import ConfigurationError, DelegationTimeout, Session
 from actas.delegation.filesystem import helpers as helpers_module
 from actas.delegation.filesystem import os_users as os_users_module
+from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.frames import packed, received, taking
 from actas.delegation.filesystem.helpers import Helper, Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
@@ -356,6 +357,63 @@ async def test_a_process_that_hangs_is_killed_and_others_go_on(homes: Homes, how
         assert "notes.txt" in await files.names("", alice)
 
 
+async def test_a_process_that_was_given_up_when_its_answer_was_there_is_not_used_again(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed, and may look alive for a moment yet: the next call is not to meet it."""
+    alice = session_of(homes.alice)
+    async with homes.gateway() as files:
+        await files.names("", alice)
+        (helper,) = processes(files)
+        budget = Budget(time.monotonic() + 10)
+        real = helpers_module.received
+
+        def given_up(take: Callable[[int], bytes], most: int) -> dict[str, object]:
+            said = real(take, most)
+            budget.stop()
+            return said
+
+        mode = files.module._hands
+        assert isinstance(mode, Mode)
+        request = {"action": "info", "parameters": {"path": ""}, "parts": [homes.alice.pw_name]}
+        with monkeypatch.context() as patch:
+            patch.setattr(helpers_module, "received", given_up)
+            mode._helpers.ask(homes.alice.pw_name, request, budget)
+        assert processes(files) == [] and helper.process.wait(5) == -9
+
+
+async def test_half_a_character_is_no_trouble_to_a_process(homes: Homes) -> None:
+    alice = session_of(homes.alice)
+    async with homes.gateway() as files:
+        await files.names("", alice)
+        (helper,) = processes(files)
+        assert (await files.call("search", alice, name="\ud800*"))["found"] == []
+        assert processes(files) == [helper], "it was understood, and not ended"
+
+
+async def test_processes_that_cannot_be_killed_stop_their_own_user_and_do_not_add_up(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a user's own file system (FUSE) has taken a request and does not answer."""
+    alice, bob = session_of(homes.alice), session_of(homes.bob)
+    stuck = homes.home(homes.alice) / "stuck"
+    stuck.mkdir()
+    async with homes.gateway(limits=LimitSettings(workers=4, workers_per_user=2)) as files:
+        files.pipeline.registry._actions["files"]["list"] = replace(files.module.actions[0], timeout=3.0)
+        started: list[str] = []
+        real = Helpers._started
+        monkeypatch.setattr(Helpers, "_started", lambda self, user: (started.append(user), real(self, user))[1])
+        with monkeypatch.context() as patch, hanging(stuck):
+            patch.setattr(Helper, "kill", lambda self: None)
+            patch.setattr(helpers_module, "_ENDS_WITHIN", 0.2)
+            assert [await files.code("list", alice) for _ in range(4)] == [
+                *["timeout"] * 2, *["filesystem_busy"] * 2,
+            ]  # fmt: skip
+            assert started == [homes.alice.pw_name] * 2
+            assert await files.names("", bob) == ["notes.txt"]
+        assert "notes.txt" in await files.names("", alice), "when they have ended"
+
+
 ROGUE = """
 import json, os, socket, struct, sys
 {then}
@@ -568,9 +626,8 @@ async def test_a_base_that_users_may_not_enter_is_told(homes: Homes) -> None:
 
 def test_helpers_ask_no_process_after_the_end(homes: Homes) -> None:
     from actas.core import DownstreamUnavailable
-    from actas.delegation.filesystem.budget import Budget
 
-    made = Helpers({}, longest=1000, minimum_uid=1000, most=1, idle_seconds=1)
+    made = Helpers({}, longest=1000, minimum_uid=1000, most=1, per_user=1, idle_seconds=1)
     made.close()
     made.close()
     with pytest.raises(DownstreamUnavailable):

@@ -2,12 +2,14 @@
 
 import base64
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
 import pytest
 from files_gateway import ALICE, BOB, Gateway, Ground, Way, gateway
 
+from actas.delegation.filesystem import searching
+from actas.delegation.filesystem.listing import Names
 from actas.delegation.filesystem.settings import LimitSettings
 
 pytestmark = pytest.mark.anyio
@@ -305,3 +307,28 @@ async def test_a_link_in_a_search_is_a_name_and_no_way(files: Gateway, ground: G
     assert (await files.call("search", content="secret"))["found"] == []
     found = (await files.call("search", name="*"))["found"]
     assert [each["path"] for each in found] == ["notes.txt", "out", "papers", "papers/plan.md", "secret-link"]
+
+
+async def test_a_search_holds_no_more_names_than_it_may_look_at(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders in folders, each with many names of which the first leads on: all of those above wait meanwhile."""
+    here = ground.alice
+    for _ in range(10):
+        here = here / "a"
+        here.mkdir()
+        for number in range(30):
+            (here / f"f{number}").touch()
+    listed: list[bytes] = []
+
+    class Counting(Names):
+        def __iter__(self) -> Iterator[bytes]:
+            for name in super().__iter__():
+                listed.append(name)
+                yield name
+
+    monkeypatch.setattr(searching, "Names", Counting)
+    async with gateway(ground, limits=LimitSettings(entries=100)) as files:
+        answer = await files.call("search", name="f29", path="a")
+    assert answer["truncated"] == "entries" and len(listed) == 100
+    assert [each["path"] for each in answer["found"]][-3:] == ["a/a/a/f29", "a/a/f29", "a/f29"]

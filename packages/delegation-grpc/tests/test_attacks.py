@@ -281,3 +281,21 @@ async def test_nobody_elses_token_is_ever_sent_whatever_happened_before(gateway:
         assert (await gateway.response("who-am-i", session))["subject"] == session.subject
     tokens = {(seen.subject, seen.value("authorization")) for seen in service.seen}
     assert len(tokens) == 2
+
+
+async def test_an_answer_with_more_levels_than_allowed_is_refused(service: Service) -> None:
+    def of(levels: int) -> Any:
+        made = message("shop.v1.Everything")()
+        here = made
+        for _ in range(levels):
+            here = here.inner
+        here.SetInParent()
+        return made
+
+    async with gateway_to(service, limits=LimitSettings(depth=8)) as gateway:
+        service.behaviours[f"{ORDERS}/Echo"] = lambda *_: of(6)
+        assert await gateway.call("echo")  # eight levels: seven messages, and the lists in the last one
+        service.behaviours[f"{ORDERS}/Echo"] = lambda *_: of(7)
+        with pytest.raises(ActasError) as caught:
+            await gateway.call("echo")
+        assert caught.value.code == "grpc_answer_too_large"

@@ -1,6 +1,8 @@
 """Servers that go, come back, freeze or say no: bounded, told as it is, and over by itself."""
 
 import asyncio
+import socket
+import threading
 import time
 
 import pytest
@@ -8,6 +10,8 @@ from ldap_directory import ask, call_of, code, data, dn, find, module_for, uids
 
 from actas.core import DelegationTimeout, DownstreamUnavailable
 from actas.delegation.ldap.actions import Change, Modify, WhoAmI
+from actas.delegation.ldap.connections import Connections
+from actas.delegation.ldap.link import Link
 from actas.delegation.ldap.settings import LimitSettings, PoolSettings
 from actas.testing.slapd import Slapd
 
@@ -144,3 +148,36 @@ async def test_idle_connections_are_closed_and_old_ones_not_used_again(own_direc
         await asyncio.sleep(0.05)
     assert own_directory.read_log().count(" BIND dn=") - before >= 3
     await module.destroy()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_cancelled_as_his_work_ends_breaks_nobody_elses_connection(turns: int) -> None:
+    """It may be the next one's already: the gateway's own connections are everybody's."""
+    pool = Connections(PoolSettings(total=1))
+    ends: list[socket.socket] = []
+    ended = threading.Event()
+
+    def opened() -> Link:
+        ours, theirs = socket.socketpair()
+        ends.append(theirs)
+        return Link(ours)
+
+    def broken(link: Link) -> bool:
+        time.sleep(0.1)
+        return link.broken
+
+    until = time.monotonic() + 10
+    first = asyncio.create_task(pool.run("x", opened, lambda link: ended.wait(5), until, fresh=False))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(pool.run("x", opened, broken, until, fresh=False))
+    await asyncio.sleep(0.05)
+    ended.set()
+    time.sleep(0.1)  # noqa: ASYNC251 -- the thread has ended, and the loop has yet to hear of it
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert await second is False
+    await pool.close()
+    for end in ends:
+        end.close()

@@ -32,6 +32,7 @@ class Base:
     def __init__(self, path: str) -> None:
         self._path = path
         self._held: Held | None = None
+        self._closed = False
 
     def held(self, *, anew: bool = False) -> Held:
         """It, open. Blocking; safe in threads.
@@ -46,8 +47,11 @@ class Base:
             except OSError as error:
                 self._held = None
                 raise StorageFailed(detail=f"the base of all folders: {from_os(error).detail}") from None
+            if self._closed:
+                self._held = None
         return held
 
     def close(self) -> None:
-        """Let go of it; who uses it just now may go on."""
+        """Let go of it; who uses it just now may go on, and who begins just now keeps it for himself alone."""
+        self._closed = True
         self._held = None

@@ -15,7 +15,8 @@ class Broken(Exception):
 
 def packed(message: dict[str, object], most: int) -> bytes:
     """``message`` on the wire. Raises Broken where it is longer than ``most`` bytes."""
-    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    # Half a character, which JSON may carry, is for the other side to judge; json.loads takes it too.
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
     if len(body) > most:
         raise Broken("a message longer than agreed")
     return _LENGTH.pack(len(body)) + body

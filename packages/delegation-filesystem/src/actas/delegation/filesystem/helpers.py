@@ -18,7 +18,7 @@ from typing import cast
 
 from actas.core.errors import ActasError, DelegationTimeout, DownstreamUnavailable, IdentityMismatch, InternalError
 from actas.delegation.filesystem.budget import Budget
-from actas.delegation.filesystem.failures import BY_CODE, StorageFailed
+from actas.delegation.filesystem.failures import BY_CODE, Busy, StorageFailed
 from actas.delegation.filesystem.frames import Broken, packed, received
 
 _COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "actas.delegation.filesystem.helper")
@@ -29,7 +29,7 @@ _STARTS_WITHIN = 20.0
 _LIVES = 300.0
 """Seconds after which a process is not used again: who was taken out of a group has it no longer than that."""
 _ENDS_WITHIN = 1.0
-"""Seconds in which those that were killed are waited for, when everything ends."""
+"""Seconds in which those that were killed are waited for: when everything ends, and when their user wants another."""
 _PAUSE = 0.01
 
 
@@ -54,11 +54,13 @@ class Helper:
     process: "subprocess.Popen[bytes]"
     uid: int = -1
     """Pinned with its first answer."""
+    killed: bool = False
     started: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
 
     def kill(self) -> None:
         """End it, whatever it does. A process that hangs in the kernel ends when that lets it go."""
+        self.killed = True
         with suppress(OSError):
             self.process.send_signal(signal.SIGKILL)
 
@@ -118,19 +120,27 @@ class Asked:
 
 
 class Helpers:
-    """At most ``most`` processes, idle ones included.
+    """At most ``most`` processes, idle ones included, and besides those that were killed and hang in the kernel.
 
     Args:
+        per_user: how many of one user's may hang so; for that user no other is started then.
         greeting: what each is told at its start, besides whose it is.
         longest: bytes of the longest message.
         minimum_uid: the smallest number of a user.
     """
 
     def __init__(
-        self, greeting: dict[str, object], *, longest: int, minimum_uid: int, most: int, idle_seconds: float
+        self,
+        greeting: dict[str, object],
+        *,
+        longest: int,
+        minimum_uid: int,
+        most: int,
+        per_user: int,
+        idle_seconds: float,
     ) -> None:
         self._greeting, self._longest, self._minimum = greeting, longest, minimum_uid
-        self._most, self._idle_seconds = most, idle_seconds
+        self._most, self._per_user, self._idle_seconds = most, per_user, idle_seconds
         self._idle: list[Helper] = []
         self._ending: list[Helper] = []
         self._busy = 0
@@ -143,7 +153,9 @@ class Helpers:
         Raises:
             StorageFailed: it cannot even be started.
             DelegationTimeout: it, or the base, does not answer.
+            Busy: earlier ones hang.
         """
+        self._see_that_they_end("", budget)
         helper = self._started("")
         try:
             asked = Asked(helper, budget.deadline)
@@ -223,6 +235,7 @@ class Helpers:
     def _greeted(self, user: str, budget: Budget) -> Helper:
         helper = None
         try:
+            self._see_that_they_end(user, budget)
             helper = self._started(user)
             message = {**self._greeting, "user": user}
             asked = Asked(helper, min(budget.deadline, time.monotonic() + _STARTS_WITHIN))
@@ -242,6 +255,20 @@ class Helpers:
                 raise StorageFailed(detail=f"a helper process did not start: {error}") from None
             raise
         return helper
+
+    def _see_that_they_end(self, user: str, budget: Budget) -> None:
+        """Raises Busy where those of ``user``'s that were killed do not end: they would add up without bounds."""
+        until = time.monotonic() + _ENDS_WITHIN
+        while self._hanging(user) >= self._per_user:
+            budget.check()
+            if time.monotonic() >= until:
+                raise Busy(detail="the user's processes were killed and hang in the kernel")
+            time.sleep(_PAUSE)
+
+    def _hanging(self, user: str) -> int:
+        with self._lock:
+            self._ending = [each for each in self._ending if each.process.poll() is None]
+            return sum(each.user == user for each in self._ending)
 
     def _started(self, user: str) -> Helper:
         ours, theirs = socket.socketpair()
@@ -268,7 +295,7 @@ class Helpers:
         with self._lock:
             self._busy -= 1
             room = not self._closed and len(self._idle) + self._busy < self._most
-            if good and room and now - helper.started < _LIVES:
+            if good and room and not helper.killed and now - helper.started < _LIVES:
                 helper.used = now
                 self._idle.append(helper)
             else:

@@ -49,6 +49,7 @@ class OsUsers:
             longest=longest(limits.read_bytes, limits.write_bytes),
             minimum_uid=settings.os_user.minimum_uid,
             most=limits.workers,
+            per_user=limits.workers_per_user,
             idle_seconds=self._idle_seconds,
         )
         self._threads = Threads(limits.workers, limits.workers_per_user, "actas-files")

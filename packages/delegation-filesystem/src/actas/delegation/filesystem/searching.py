@@ -37,13 +37,8 @@ class _Bounds:
     until: float
     skipped: int = 0
     """Files and folders that could not be looked into."""
-
-    def entry(self) -> None:
-        """One more was looked at."""
-        if not self.entries:
-            raise _Enough("entries")
-        self.entries -= 1
-        self.tick()
+    cut: bool = False
+    """Folders had more entries than were left."""
 
     def tick(self) -> None:
         """Raises _Enough where the time is over."""
@@ -109,6 +104,7 @@ class Search:
                     if len(found) == self._limit:
                         raise _Enough("limit")
                     found.append(match)
+            cut = "entries" if bounds.cut else None
         except _Enough as why:
             cut = str(why)
         return {"path": joined(self._parts), "found": found, "skipped": bounds.skipped, "truncated": cut}
@@ -118,16 +114,16 @@ class Search:
         with root.opened(folder) as held:
             listed = Names(held, root.budget, bounds.entries)
             names = sorted(listed)
+        bounds.entries -= len(names)  # now: while a folder within is gone through, they all wait in memory
+        bounds.cut = bounds.cut or listed.cut
         for name in names:
-            bounds.entry()
+            bounds.tick()
             inside = (*folder, name)
             facts = _seen(root, inside, bounds)
             yield inside, facts
             if facts is not None and stat.S_ISDIR(facts.st_mode) and len(inside) < self._limits.depth:
                 with bounds.passing_over():
                     yield from self._below(root, inside, bounds)
-        if listed.cut:
-            raise _Enough("entries")
 
     def _match(
         self, root: Root, names: tuple[bytes, ...], facts: os.stat_result | None, bounds: _Bounds

@@ -91,7 +91,7 @@ class Answer:
 
     def __init__(self, kind: type[Message], token: str, pool: DescriptorPool, limits: LimitSettings) -> None:
         self._kind, self._token, self._pool = kind, token.encode(), pool
-        self._values = limits.values
+        self._values, self._deepest = limits.values, limits.depth
         self.bytes = 0
         """Of all messages so far."""
 
@@ -100,7 +100,7 @@ class Answer:
 
         Raises:
             UnexpectedAnswer: it is not what the descriptors say, or repeats the token.
-            AnswerTooLarge: it has too many values; in memory they are a hundred times as large as here.
+            AnswerTooLarge: it has too many values, which in memory are a hundred times as large as here, or levels.
         """
         self.bytes += len(raw)
         if self._token in raw:
@@ -109,11 +109,14 @@ class Answer:
             message = self._kind.FromString(raw)
             if self.bytes > _HARMLESS:
                 self._count(message)
-            return json_format.MessageToDict(
+            made: object = json_format.MessageToDict(
                 message, always_print_fields_with_no_presence=True, descriptor_pool=self._pool
             )
         except (DecodeError, json_format.Error, ValueError, TypeError, RecursionError) as error:
             raise UnexpectedAnswer(detail=f"no such message: {type(error).__name__} from protobuf") from None
+        if _deeper(made, self._deepest):
+            raise AnswerTooLarge(detail="limits.depth")
+        return made
 
     def _count(self, message: Message) -> None:
         waiting = [message]
@@ -139,6 +142,22 @@ class Answer:
         self._values -= values
         if self._values < 0:
             raise AnswerTooLarge(detail="limits.values")
+
+
+def _deeper(value: object, most: int) -> bool:
+    """Whether there are objects and lists in one another beyond ``most``."""
+    level = [value]
+    for _ in range(most):
+        inside: list[object] = []
+        for each in level:
+            if isinstance(each, Mapping):
+                inside += cast("Mapping[str, object]", each).values()
+            elif isinstance(each, list):
+                inside += cast("list[object]", each)
+        level = [each for each in inside if isinstance(each, (Mapping, list))]
+        if not level:
+            return False
+    return True
 
 
 class _Fitting:

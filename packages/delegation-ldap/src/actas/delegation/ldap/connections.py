@@ -89,7 +89,8 @@ class Connections:
         try:
             done, _ = await asyncio.wait((running,), timeout=max(0.0, deadline - time.monotonic()))
         except asyncio.CancelledError:
-            job.stop()
+            if not running.done():  # else the link may be somebody else's by now
+                job.stop()
             raise
         if not done:
             job.stop()
