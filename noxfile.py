@@ -143,7 +143,9 @@ def wheels(session: nox.Session) -> None:
     pinned = [
         f"{wheel}[{EXTRAS}]" if package == "core" else wheel for package, wheel in zip(PACKAGES, ours, strict=True)
     ]
-    session.run("pip", "wheel", "-q", "-w", str(house), "--find-links", str(house), *pinned, *GROUPS)
+    building = ("hatchling>=1.29", "editables")  # what an author's own pip installs a new plug-in with
+    session.run("pip", "wheel", "-q", "-w", str(house), "--find-links", str(house), *pinned, *GROUPS, *building)
+    session.run("python", str(TOOLS / "newcomer.py"), str(house))
     session.run("uv", "venv", "-q", "--clear", "-p", str(Path(session.bin) / "python"), str(clean))
     python = str(clean / "bin" / "python")
     session.run("uv", "pip", "install", "-q", "-p", python, "--no-index", "--find-links", str(house), *pinned, *GROUPS)
@@ -152,7 +154,7 @@ def wheels(session: nox.Session) -> None:
         everything = ["actas.core", "actas.http", "actas.oauth", "actas.mcp", "actas.cli", "actas.testing"]
         everything += [f"actas.{name.replace('-', '.', 1)}" for name in PLUGINS]
         session.run(python, "-I", str(TOOLS / "import_everything.py"), *everything, "--installed", external=True)
-        options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
+        options = ["-q", "-m", "not scaffold", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
         for package in PACKAGES:
             session.run(python, "-m", "pytest", *options, *_about_installing(package), external=True)
         for package in PLUGINS:
