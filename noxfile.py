@@ -154,7 +154,8 @@ def wheels(session: nox.Session) -> None:
         everything = ["actas.core", "actas.http", "actas.oauth", "actas.mcp", "actas.cli", "actas.testing"]
         everything += [f"actas.{name.replace('-', '.', 1)}" for name in PLUGINS]
         session.run(python, "-I", str(TOOLS / "import_everything.py"), *everything, "--installed", external=True)
-        options = ["-q", "-m", "not scaffold", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
+        options = ["-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"]
+        options += ["-m", "not scaffold"]
         for package in PACKAGES:
             session.run(python, "-m", "pytest", *options, *_about_installing(package), external=True)
         for package in PLUGINS:
