@@ -146,7 +146,7 @@ class Answer:
 
 def _deeper(value: object, most: int) -> bool:
     """Whether there are objects and lists in one another beyond ``most``."""
-    level = [value]
+    level: list[object] = [value]
     for _ in range(most):
         inside: list[object] = []
         for each in level:
