@@ -3,8 +3,8 @@
 Interleaved batches; a ratio is the median of the batches'. Both give text, decoded; ``open`` is called with the whole
 path. Lines for each size: the confined open and read by itself (folder, file, checks, the kernel's word for where it
 was, text, everything closed again), by openat2 and step by step; then the same through the module, with its thread and
-its receipt, against a plain read in a thread. The files are in the cache. Where a file was changed in the last ten seconds, one more
-look is needed: that is the line "changed just now".
+its receipt, against a plain read in a thread. The files are in the cache. Where a file was changed in the last ten
+seconds, one more look is needed: that is the line "changed just now".
 """
 
 import argparse
