@@ -722,29 +722,3 @@ print(process.wait(5))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "-9", done.stderr
-
-
-def test_the_capabilities_are_enough_and_are_given_up_too(homes: Homes) -> None:
-    """Not root, but what systemd's AmbientCapabilities gives: there the kernel clears nothing by itself."""
-    script = f"""
-import ctypes, os
-from actas.delegation.filesystem import becoming, helper
-for encoding in helper._ENCODINGS: helper.codecs.lookup(encoding)
-libc = ctypes.CDLL(None)
-assert libc.prctl(8, 1, 0, 0, 0) == 0
-{as_user(homes.bob)}
-header, those = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0xE0, 0xE0, 0xE0, 0, 0, 0)
-assert libc.capset(header, those) == 0
-assert all(libc.prctl(47, 2, each, 0, 0) == 0 for each in becoming.NEEDED)
-assert becoming.can_become_others()
-real = helper.serve
-def serve(*arguments):
-    said = becoming.status()
-    assert said["Uid"].split() == ["{homes.alice.pw_uid}"] * 4, said
-    assert {{said[each] for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")}} == {{"0" * 16}}, said
-    real(*arguments)
-helper.serve = serve
-helper.main()
-"""
-    answer, status = talked_to([sys.executable, "-I", "-c", script], greeting_for(homes.alice, homes))
-    assert (answer, status) == ({"ready": True}, 0)
