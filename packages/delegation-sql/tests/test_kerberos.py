@@ -261,6 +261,20 @@ async def test_a_connection_serves_only_whose_ticket_opened_it_though_another_ha
 
 
 @BOTH
+async def test_a_connection_does_not_outlive_its_ticket(
+    settings: SqlSettings, lender: TypedTickets, encrypted_by: str
+) -> None:
+    lender.change = lambda ticket: replace(ticket, expires_at=time.time() + 2)
+    async with gateway_to(settings) as gateway:
+        await gateway.query("SELECT 1")
+        await gateway.query("SELECT 1")
+        assert len(lender.asked) == 1, "the connection is used again"
+        await asyncio.sleep(2)
+        await gateway.query("SELECT 1")
+        assert len(lender.asked) == 2
+
+
+@BOTH
 async def test_the_cache_is_there_for_the_login_alone(
     settings: SqlSettings, lender: TypedTickets, encrypted_by: str
 ) -> None:
@@ -489,6 +503,7 @@ from actas.delegation.sql.ticket_logins import TicketLogins
 
 class Ticket:
     principal = "alice@EXAMPLE.COM"
+    expires_at = float("inf")
 
     @contextmanager
     def cache_file(self):

@@ -188,6 +188,16 @@ async def test_a_ticket_that_the_server_does_not_take_is_replaced_once(
     assert lender.discarded == [("alice", target(peer))]
 
 
+async def test_a_connection_does_not_outlive_its_ticket(module: MssqlDelegation, lender: TypedTickets) -> None:
+    lender.change = lambda ticket: replace(ticket, expires_at=time.time() + 2)
+    await ask(module, lender)
+    await ask(module, lender)
+    assert len(lender.asked) == 1, "the connection is used again"
+    await asyncio.sleep(2)
+    await ask(module, lender)
+    assert len(lender.asked) == 2
+
+
 async def test_who_gets_no_ticket_gets_no_further_and_gives_the_place_back(
     settings: MssqlSettings, peer: TdsPeer, lender: TypedTickets
 ) -> None:

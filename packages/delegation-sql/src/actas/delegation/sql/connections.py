@@ -17,6 +17,7 @@ from actas.core.errors import DownstreamUnavailable
 from actas.delegation.sql.evidence import NOTHING, Evidence
 from actas.delegation.sql.failures import PoolExhausted
 from actas.delegation.sql.settings import PoolSettings
+from actas.delegation.sql.ticket_logins import TicketConnection
 from actas.delegation.sql.wire import Wire
 
 _CANCEL_SECONDS = 3.0
@@ -41,7 +42,10 @@ class Link:
     used: float
 
     def stale(self, now: float, lifetime: float) -> bool:
-        """Whether it must not be used: too old, broken, or the server said something, which then is good-bye."""
+        """Whether it must not be used: too old, its ticket has ended, broken, or the server said something, which then
+        is good-bye."""
+        if isinstance(self.connection, TicketConnection) and now >= self.connection.good_until:
+            return True
         return now - self.opened > lifetime or not self.wire.idle or _readable(self.connection.pgconn.socket)
 
     async def part(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import select
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from psycopg import AsyncConnection, OperationalError, pq
@@ -28,6 +29,8 @@ class TicketConnection(AsyncConnection[TupleRow]):
 
     principal: str
     """Whose."""
+    good_until: float
+    """When that ticket ends, on :func:`time.monotonic`'s clock."""
 
 
 class TicketLoginFailed(OperationalError):
@@ -69,6 +72,7 @@ class TicketLogins:
             raise
         connection = TicketConnection(pgconn, tuple_row)
         connection.principal = ticket.principal
+        connection.good_until = time.monotonic() + ticket.expires_at - time.time()
         connection.prepare_threshold = None
         try:
             await connection.set_autocommit(True)  # sends nothing, and may let others go first all the same

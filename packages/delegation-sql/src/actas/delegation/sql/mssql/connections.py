@@ -185,6 +185,7 @@ class Connections(Generic[C]):
         over = len(every) + self._busy + room_for - self._settings.total
         for index, (used, user, held) in enumerate(every):
             old = now - used > self._settings.idle_seconds or now - held.opened > self._settings.lifetime_seconds
+            old = old or now >= getattr(held.connection, "good_until", now + 1)  # those that a ticket opened have it
             if old or index < over:
                 self._idle[user].remove(held)
                 if not self._idle[user]:

@@ -43,10 +43,12 @@ class Connection(Protocol):
 class OwnConnection:
     """A connection that a ticket opened."""
 
-    def __init__(self, connection: Connection, principal: str) -> None:
+    def __init__(self, connection: Connection, principal: str, good_until: float) -> None:
         self._connection = connection
         self.principal = principal
         """Whose ticket it was."""
+        self.good_until = good_until
+        """When it ends, on :func:`time.monotonic`'s clock."""
 
     def cursor(self) -> Cursor:
         """pymssql's."""

@@ -6,6 +6,7 @@ process and never cleared, so a number can be an older one: only whether the ser
 """
 
 import ctypes
+import time
 from importlib import import_module
 
 import pymssql
@@ -54,4 +55,4 @@ class TicketDriver:
             if _SERVER_SPOKE in words:
                 raise CredentialRejected(_REFUSED, detail=detail) from None
             raise DownstreamUnavailable(detail=detail) from None
-        return OwnConnection(connection, ticket.principal)
+        return OwnConnection(connection, ticket.principal, time.monotonic() + ticket.expires_at - time.time())
