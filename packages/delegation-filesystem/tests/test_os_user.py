@@ -24,10 +24,11 @@ from actas.delegation.filesystem import helpers as helpers_module
 from actas.delegation.filesystem import os_users as os_users_module
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.frames import packed, received, taking
-from actas.delegation.filesystem.helpers import Helper, Helpers
+from actas.delegation.filesystem.helpers import Helpers
 from actas.delegation.filesystem.module import FilesystemDelegation
 from actas.delegation.filesystem.os_users import UNABLE
 from actas.delegation.filesystem.os_users import OsUsers as Mode
+from actas.delegation.filesystem.processes import Helper
 from actas.delegation.filesystem.settings import ChangeSettings, FilesystemSettings, LimitSettings, OsUserSettings
 from actas.testing.conformance import ModuleConformance, ModuleKit
 from actas.testing.os_users import OsUsers
@@ -707,7 +708,7 @@ def test_a_process_is_ended_with_no_more_than_the_capabilities_that_are_asked_fo
     script = f"""
 import ctypes, os, socket, subprocess
 from actas.delegation.filesystem import becoming
-from actas.delegation.filesystem.helpers import Helper
+from actas.delegation.filesystem.processes import Helper
 alice = dict(user={homes.alice.pw_uid}, group={homes.alice.pw_gid}, extra_groups=[])
 process = subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **alice)
 libc = ctypes.CDLL(None)
