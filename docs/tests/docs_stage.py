@@ -89,7 +89,7 @@ def serving(
     """Run a command that serves until the signal ``end``; inside, it serves. It must end by itself, and well."""
     log = folder / "server.log"
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output, preexec_fn=_heeding_int)
         try:
             _wait_for(port, process, log)
             yield
@@ -100,6 +100,11 @@ def serving(
         finally:
             process.kill()
             process.wait()
+
+
+def _heeding_int() -> None:
+    """What was started in the background, as these tests may be, ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

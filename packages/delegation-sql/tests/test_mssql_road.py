@@ -30,7 +30,8 @@ from actas.delegation.sql.failures import (
 from actas.delegation.sql.mssql.actions import Procedure, TableDetails
 from actas.delegation.sql.mssql.driver import Driver
 from actas.delegation.sql.mssql.module import MssqlDelegation
-from actas.delegation.sql.mssql.settings import MssqlSettings
+from actas.delegation.sql.mssql.settings import MssqlServiceSettings, MssqlSettings
+from actas.delegation.sql.mssql.verifying import check_verification
 from actas.delegation.sql.settings import LimitSettings, PoolSettings
 from actas.testing.pki import CertificateAuthority
 from actas.testing.tds import TdsPeer
@@ -260,9 +261,20 @@ async def test_a_good_server_is_started_with(mssql: MssqlDelegation, tds_peer: T
 async def test_a_freetds_that_does_not_verify_is_no_start(
     mssql_settings: MssqlSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actas.delegation.sql.mssql.driver.stranger", lambda: mssql_settings.ca_file)
+    monkeypatch.setattr("actas.delegation.sql.mssql.verifying.stranger", lambda: mssql_settings.ca_file)
+    for _ in range(70):  # pymssql keeps all of their errors, and has no room for more
+        with pytest.raises(DownstreamUnavailable):
+            Driver(mssql_settings).open(MssqlServiceSettings(login="n" * 100, password=Secret("none")))
     with pytest.raises(ConfigurationError, match="does not verify"):
-        Driver(mssql_settings).check_verification()
+        check_verification(mssql_settings)
+
+
+def test_where_it_cannot_be_tried_nothing_starts(
+    mssql_settings: MssqlSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actas.delegation.sql.mssql.verifying._TRY", "raise SystemExit('gone')")
+    with pytest.raises(ConfigurationError, match="cannot be tried"):
+        check_verification(mssql_settings)
 
 
 @pytest.mark.parametrize(

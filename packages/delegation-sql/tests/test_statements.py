@@ -145,7 +145,7 @@ async def test_a_cancelled_call_ends_its_statement_on_the_server(
     settings: SqlSettings, admin: Admin, monkeypatch: pytest.MonkeyPatch, check: str
 ) -> None:
     monkeypatch.setattr("actas.delegation.sql.connector._CLIENT_CHECK_MILLISECONDS", check)
-    gateway = Gateway(SqlDelegation(settings))
+    gateway = Gateway(SqlDelegation(settings), settings)
     running = asyncio.create_task(gateway.query("SELECT count(*) FROM generate_series(1, 100000000000)"))
     await _until(admin, running=True)
     running.cancel()

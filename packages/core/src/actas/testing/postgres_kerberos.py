@@ -40,6 +40,7 @@ class KerberosPostgres(DebianPostgres):
 
     def _configure(self) -> None:
         self.take_keytab()
+        line = f"krb_server_keyfile = '{self.keytab}'\n"
+        if line not in self._settings:  # a standby takes them too
+            self._settings += line
         super()._configure()
-        settings = self._data / "postgresql.auto.conf"
-        self._write(settings.name, f"{settings.read_text()}krb_server_keyfile = '{self.keytab}'\n")

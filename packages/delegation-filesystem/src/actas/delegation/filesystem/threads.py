@@ -56,6 +56,7 @@ class Threads:
             raise DownstreamUnavailable(detail="the module was closed")
         await self._take_place(user, deadline)
         budget = Budget(deadline)
+        answer: asyncio.Future[T] | None = None
         try:
             answer = self._begin(user, work, budget)
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -64,6 +65,8 @@ class Threads:
             raise DelegationTimeout(detail="the deadline passed; the file system has not answered") from None
         finally:
             budget.stop()
+            # It holds the error, which holds this frame, which holds it: open folders would wait for the collector.
+            answer = None
 
     def _begin(self, user: str, work: Callable[[Budget], T], budget: Budget) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
@@ -77,6 +80,7 @@ class Threads:
                 settle = partial(_fail, answer, error)
             with suppress(RuntimeError):  # the loop has ended: nobody waits, and no place is wanted
                 loop.call_soon_threadsafe(self._end, user, budget, settle)
+            del settle  # as above: an error holds this frame
 
         if self._started < self._most and self._started < len(self._at_work):
             self._started += 1

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from uuid import UUID
 
 import pymssql
 
-from actas.core.errors import ConfigurationError, DownstreamUnavailable, IdentityMismatch
+from actas.core.errors import DownstreamUnavailable, IdentityMismatch
 from actas.delegation.sql.mssql.failures import from_driver, numbered
 from actas.delegation.sql.mssql.settings import MssqlServiceSettings, MssqlSettings
-from actas.delegation.sql.mssql.tls import section, stranger
+from actas.delegation.sql.mssql.tls import section
 from actas.delegation.sql.mssql.waiting import until
 
 _EXACT = 2**53
@@ -112,28 +111,6 @@ class Driver:
         except pymssql.Error as error:
             number, words = numbered(error)
             raise DownstreamUnavailable(detail=f"SQL Server, logging in: {number}: {words}") from None
-
-    def check_verification(self) -> None:
-        """See that this FreeTDS verifies: towards an authority that has signed nothing it must not get to the login.
-
-        Raises:
-            ConfigurationError: it got there.
-        """
-        nobody = f"actas-{secrets.token_hex(8)}"
-        elsewhere = section(self._settings.host, self._settings.port, stranger())
-        try:
-            _connect(
-                server=elsewhere,
-                port=str(self._settings.port),
-                user=nobody,
-                password=secrets.token_hex(8),
-                database=self._settings.database,
-                login_timeout=math.ceil(self._settings.pool.connect_seconds),
-            ).close()
-        except pymssql.Error as error:
-            if nobody not in numbered(error)[1]:  # a login that failed is told by its name
-                return
-        raise ConfigurationError("this FreeTDS does not verify certificates: install pymssql from PyPI")
 
     def log_in(self, server: str, user: str | None = None, password: str | None = None) -> Connection:
         """Log in to ``server``, a section of FreeTDS's configuration; without a name, by a ticket.

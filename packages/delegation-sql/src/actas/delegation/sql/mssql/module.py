@@ -27,6 +27,7 @@ from actas.delegation.sql.mssql.gate import TsqlGate
 from actas.delegation.sql.mssql.identities import identity_of
 from actas.delegation.sql.mssql.principals import MssqlPrincipals
 from actas.delegation.sql.mssql.settings import MssqlSettings, check
+from actas.delegation.sql.mssql.verifying import check_verification
 
 _PROBE_SECONDS = 3.0
 _MOST_TABLES = 500
@@ -63,7 +64,7 @@ class MssqlDelegation:
             ConfigurationError: FreeTDS does not verify.
             DownstreamUnavailable: the server does not answer, cannot be verified or does not let the service in.
         """
-        await asyncio.to_thread(self._driver.check_verification)
+        await asyncio.to_thread(check_verification, self._settings)
         service = self._settings.service
         if service is not None:
             await asyncio.to_thread(lambda: self._driver.open(service).close())
