@@ -35,7 +35,10 @@ DECIDING = (
         f"packages/core/src/actas/core/{name}.py"
         for name in ("authority", "authorization", "lending", "roles", "pipeline")
     ),
-    *(f"packages/core/src/actas/http/{name}.py" for name in ("presenting", "retries", "services", "strict_json")),
+    *(
+        f"packages/core/src/actas/http/{name}.py"
+        for name in ("paths", "presenting", "query", "retries", "services", "strict_json")
+    ),
     "packages/core/src/actas/oauth/*.py",
     *(
         f"packages/core/src/actas/oauth/exchange/{name}.py"
@@ -56,7 +59,20 @@ DECIDING = (
             "identities/pooled_login", "identities/set_role",
         )
     ),
+    *(
+        f"packages/delegation-filesystem/src/actas/delegation/filesystem/{name}.py"
+        for name in ("checks", "names", "principals", "ways")
+    ),
     "packages/delegation-graphql/src/actas/delegation/graphql/*.py",
+    "packages/delegation-grpc/src/actas/delegation/grpc/*.py",
+    *(
+        f"packages/delegation-kerberos/src/actas/delegation/kerberos/{name}.py"
+        for name in ("principals", "smb_paths", "targets")
+    ),
+    *(
+        f"packages/delegation-ldap/src/actas/delegation/ldap/{name}.py"
+        for name in ("allowlists", "identities", "principals")
+    ),
     "packages/delegation-rest/src/actas/delegation/rest/*.py",
     "packages/policy-cedar/src/actas/policy/cedar/*.py",
 )  # fmt: skip
