@@ -130,8 +130,8 @@ def coverage(session: nox.Session) -> None:
 
     What decides access is to be reached whole, each branch of it.
     """
-    session.install("coverage>=7.10")
-    session.run("coverage", "combine", "--keep")
+    session.install("coverage>=7.15")
+    session.run("coverage", "combine")
     if os.environ.get("CI"):
         session.run("coverage", "html", "--quiet", "--fail-under=0")
     session.run("coverage", "report")

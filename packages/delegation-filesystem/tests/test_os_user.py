@@ -415,8 +415,11 @@ async def test_processes_that_cannot_be_killed_stop_their_own_user_and_do_not_ad
             codes = ["timeout"]
             while set(codes) == {"timeout"} and len(codes) < 9:  # one that starts slowly ends before it hangs
                 codes.append(await files.code("list", alice))
+            many = len(started)
             assert codes[-1] == "filesystem_busy" == await files.code("list", alice)
-            assert len([each for each in started if each.process.poll() is None]) == 2
+            assert len(started) == many, "no more are started"
+            # One call may be under way to its own deadline when the next one counts those that hang.
+            assert 2 <= len([each for each in started if each.process.poll() is None]) <= 2 + 1
             assert await files.names("", bob) == ["notes.txt"]
         assert "notes.txt" in await files.names("", alice), "when they have ended"
 

@@ -68,3 +68,4 @@ async def actas_run(config: Path, folder: Path) -> AsyncIterator[Process]:
         if started.returncode is None:
             started.kill()
         await process.ended()
+        print("".join(process.log))  # pytest shows it where a test fails

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,6 +86,37 @@ async def connected(stage: Stage, context: ssl.SSLContext) -> AsyncIterator[Stag
 
 def last_reason(stage: Stage) -> str:
     return str(stage.sink.entries()[-1].reason).partition(":")[0]
+
+
+async def test_whose_handshake_goes_on_when_the_server_stops_is_served(
+    serve: Serve, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tls=pki.tls()) as stage:
+        host = ("127.0.0.1", int(stage.url.split(":")[2].split("/")[0]))
+        with socket.create_connection(host, 30) as slow, socket.create_connection(host, 30) as too_slow:
+
+            def shaking_hands(client: socket.socket) -> bytes:
+                with pki.context(pki.alice).wrap_socket(client, server_hostname="127.0.0.1") as secured:
+                    secured.sendall(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n")
+                    return secured.recv(1000)
+
+            running = stage.server._running
+            assert running is not None
+            real, answers = running._server._everybody_in, list[asyncio.Task[bytes]]()
+
+            async def everybody_in() -> None:
+                answers.append(asyncio.create_task(asyncio.to_thread(shaking_hands, slow)))
+                await real()
+
+            monkeypatch.setattr(running._server, "_everybody_in", everybody_in)
+            async with asyncio.timeout(30):
+                await stage.server.stop()
+            assert (await answers[0]).startswith(b"HTTP/1.1 200")
+            try:
+                rest = await asyncio.to_thread(shaking_hands, too_slow)
+            except (OSError, ssl.SSLError):  # it depends on how far he had come
+                rest = b""
+            assert rest == b"", "nobody is left to answer"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

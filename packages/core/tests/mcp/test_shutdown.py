@@ -259,6 +259,28 @@ async def test_whoever_waits_to_be_accepted_is_served(stage: Stage, monkeypatch:
     writer.close()
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_whoever_was_accepted_a_moment_ago_is_served(stage: Stage, monkeypatch: Any, turns: int) -> None:
+    """However far the event loop has come with him: it takes three of its turns before it tells anybody."""
+    monkeypatch.setattr("actas.mcp.listener.LINGER_SECONDS", 0.2)
+    running = stage.server._running
+    assert running is not None
+    real, late = running._server._accept_the_rest, socket.socket()
+    late.settimeout(2)
+
+    async def one_comes(sockets: list[socket.socket]) -> None:
+        late.connect(("127.0.0.1", running.port))
+        late.sendall(_raw(stage))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await real(sockets)
+
+    monkeypatch.setattr(running._server, "_accept_the_rest", one_comes)
+    with late:
+        await stage.server.stop()
+        assert late.recv(100_000).startswith(b"HTTP/1.1 200")
+
+
 async def test_one_connection_at_most_comes_between_the_last_accept_and_the_close(stage: Stage) -> None:
     running = stage.server._running
     assert running is not None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
+from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -30,6 +31,10 @@ class State(ServerState):
     def __init__(self) -> None:
         super().__init__()
         self.stopping = False
+        self.closed = False
+        """Whether nobody is let in any more: what answers is being put away."""
+        self.coming = WeakSet[Connection]()
+        """Accepted, and not among ``connections`` yet. Whose TLS handshake fails is told of nowhere, and forgotten."""
         self.all_gone = asyncio.Event()
         self.all_gone.set()
 
@@ -47,6 +52,7 @@ class Connection(HttpToolsProtocol):
         **uvicorns: Any,  # Any: uvicorn's own business
     ) -> None:
         super().__init__(**uvicorns)
+        self.server_state.coming.add(self)
         self._places = places
         self._longest_head = longest_head()
         self._head = 0
@@ -58,9 +64,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
+        self.server_state.coming.discard(self)
         self.server_state.all_gone.clear()
         self._extensions = tls_extension(transport)
-        if not self._places.opened(self):
+        if not self._places.opened(self) or self.server_state.closed:
             self.abort()
             return
         self._await_request()

@@ -36,6 +36,7 @@ class _Server(uvicorn.Server):
         self._cut_off = cut_off
         self._hurried = False
         self._waiting: asyncio.Timeout | None = None
+        self._welcoming: list[asyncio.Task[None]] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -55,6 +56,8 @@ class _Server(uvicorn.Server):
             connection.let_go()
         await self._within(LINGER_SECONDS, state.all_gone.wait())
         await self._accept_the_rest(sockets or [])
+        await self._within(LINGER_SECONDS, self._everybody_in())
+        state.closed = True
         if not await self._within(deadline - asyncio.get_running_loop().time(), self._nothing_left()):
             self._hurried = False  # what is cut off is answered, also where it must be at once
             self._cut_off()
@@ -73,20 +76,31 @@ class _Server(uvicorn.Server):
         """Close the listening sockets. Whoever is connected already and waits to be accepted comes in before."""
         loop, accepted = asyncio.get_running_loop(), list[socket.socket]()
         for listening in sockets:
+            loop.remove_reader(listening)
+        await asyncio.sleep(0)  # or the event loop would lose whom it accepted in this turn, once its server is closed
+        for listening in sockets:
             listening.listen(0)  # one may wait from now on; others come again in a second, and are refused a connection
             with contextlib.suppress(OSError):
                 while True:
                     accepted.append(listening.accept()[0])
         for server in self.servers:
             server.close()
+        self._welcoming = [asyncio.create_task(self._welcome(connection)) for connection in accepted]
+        await asyncio.sleep(0)  # from here on they are known to be coming
+
+    async def _welcome(self, connection: socket.socket) -> None:
         made = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
         factory = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        for connection in accepted:
-            connection.setblocking(False)
-            with contextlib.suppress(OSError):  # he has left again
-                await loop.connect_accepted_socket(
-                    cast("Any", factory), connection, ssl=self.config.ssl
-                )  # Any: partial
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # he has left again
+            await asyncio.get_running_loop().connect_accepted_socket(
+                cast("Any", factory), connection, ssl=self.config.ssl
+            )  # Any: partial
+
+    async def _everybody_in(self) -> None:
+        """Whoever was accepted has a connection: his TLS handshake is done, and the event loop has told of him."""
+        while self.server_state.coming:  # noqa: ASYNC110 -- a handshake that fails tells nobody
+            await asyncio.sleep(0.001)
 
     async def _nothing_left(self) -> None:
         while self.server_state.connections or self.server_state.tasks:
