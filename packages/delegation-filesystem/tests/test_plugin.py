@@ -19,6 +19,7 @@ GOOD = FilesystemSettings(root="/srv/files/{user}", permission="files:read")
 def test_the_plugin_offers_one_kind_that_needs_no_token_and_makes_a_module() -> None:
     (kind,) = actas_module_kinds()
     assert (kind.name, kind.settings, kind.credential) == ("filesystem", FilesystemSettings, CredentialUse.NEVER)
+    assert kind.by_name
     assert isinstance(kind.create("files", GOOD), DelegationModule)
 
 

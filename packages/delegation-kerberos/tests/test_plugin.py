@@ -30,6 +30,7 @@ GOOD = KerberosSettings(
 def test_the_plugin_offers_one_kind_that_lends_tickets() -> None:
     (kind,) = actas_module_kinds()
     assert (kind.name, kind.settings, kind.grants_tickets) == ("kerberos", KerberosSettings, True)
+    assert kind.by_name
     assert (kind.credential, kind.tickets) == (CredentialUse.NEVER, CredentialUse.NEVER)
     made = kind.create("corp", GOOD)
     assert isinstance(made, DelegationModule) and isinstance(made, TicketGranter)

@@ -33,7 +33,7 @@ GOOD = LdapSettings(
 
 
 def test_the_plugin_makes_a_module() -> None:
-    assert KIND.name == "ldap" and KIND.settings is LdapSettings
+    assert KIND.name == "ldap" and KIND.settings is LdapSettings and KIND.by_name
     assert isinstance(KIND.create("staff", GOOD), DelegationModule)
 
 

@@ -43,7 +43,7 @@ def test_importing_the_plugin_imports_no_driver_and_no_parser() -> None:
 
 def test_the_plugin_offers_one_kind_that_makes_a_delegation_module() -> None:
     (kind,) = actas_module_kinds()
-    assert (kind.name, kind.settings) == ("sql", SqlSettings)
+    assert (kind.name, kind.settings) == ("sql", SqlSettings) and kind.by_name
     module = kind.create("db", SOCKET)
     assert isinstance(module, DelegationModule)
 

@@ -1,21 +1,30 @@
 """Several modules beside each other: which of their tools there are, and whose users may use them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from actas.core import (
     Action,
     ConfigurationError,
+    CredentialUse,
     DelegationRegistry,
     MemorySink,
+    ModuleKind,
     PermissionDenied,
     Pipeline,
+    Secret,
     Session,
 )
 from actas.core.audit import Audit
 from actas.mcp import AuthSettings, MCPOAuthServer, McpSettings, Settings, create_delegation_tool
+from actas.mcp.config_modules import ConfiguredModule, whose_users_told
 from actas.mcp.patterns import chosen
+from actas.mcp.schema import Problems, read_settings
+from actas.oauth.client_settings import ClientCredentials
+from actas.oauth.exchange.settings import ExchangeSettings
 from actas.oauth.settings import TrustedIssuer
 from actas.testing.idp import IdentityProvider
 
@@ -50,6 +59,39 @@ ACTIONS = [
 )
 def test_tools_are_chosen_by_name_or_pattern(written: list[str] | None, left: str) -> None:
     assert " ".join(action.name for action in chosen(ACTIONS, written, prefix="hr", path="p")) == left
+
+
+EXCHANGE = ExchangeSettings(idp="ours", client=ClientCredentials(id="gateway", secret=Secret("x")), audience=["api"])
+BY_NAME = ModuleKind("sql", dict, lambda name, settings: Toy(), CredentialUse.OPTIONAL, by_name=True)
+
+
+@pytest.mark.parametrize(
+    ("idps", "kind", "module", "told"),
+    [
+        (2, BY_NAME, {}, True),
+        (2, BY_NAME, {"tickets_from": "corp"}, True),
+        (1, BY_NAME, {}, False),
+        (2, BY_NAME, {"providers": frozenset({"ours"})}, False),
+        (2, BY_NAME, {"providers": frozenset({"ours", "theirs"})}, False),
+        (2, BY_NAME, {"exchange": EXCHANGE}, False),
+        (2, replace(BY_NAME, by_name=False), {}, False),
+        (0, BY_NAME, {}, False),
+    ],
+)
+def test_with_several_providers_a_module_that_knows_names_must_say_whose(
+    idps: int, kind: ModuleKind, module: dict[str, Any], told: bool
+) -> None:
+    trusted = [
+        {"name": name, "issuer": f"https://{name}.example", "audience": "a"} for name in ("ours", "theirs")[:idps]
+    ]
+    settings = read_settings(Settings, {"auth": {"trusted_idps": trusted}}, "", Problems())
+    problems = Problems()
+    configured = ConfiguredModule("hr", kind, "hr", None, None, {})
+    whose_users_told([replace(configured, **module)], settings, problems)
+    assert [problem.partition(";")[0] for problem in problems] == [
+        "delegation.modules.hr.providers: is required: the module knows users by name, and namesakes at ours and theirs"
+        " would be one user"
+    ] * told
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,10 @@ class ModuleKind:
     """Whether ``tickets_from`` may or must be configured for it."""
     grants_tickets: bool = False
     """Whether its modules are :class:`TicketGranter`s, whom others name in ``tickets_from``."""
+    by_name: bool = False
+    """Whether its modules know users by a name out of the token, without the issuer: then who is called alike at two
+    providers is one user to it, and a configuration with several providers must say in ``providers`` whose users it is
+    for. An exchanged token has its issuer with it."""
 
 
 @runtime_checkable

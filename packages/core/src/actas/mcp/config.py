@@ -21,6 +21,7 @@ from actas.mcp.config_modules import (
     module_tables,
     modules_of,
     providers_known,
+    whose_users_told,
 )
 from actas.mcp.schema import Problems, read_settings, rename
 from actas.mcp.settings import SECRETS_DIRECTORY, Settings
@@ -63,6 +64,7 @@ def parse(written: Mapping[str, object]) -> Configuration:
     settings = read_settings(Settings, resolved, "", problems)
     modules = modules_of(resolved, plugins, problems)
     providers_known(resolved, settings, problems)
+    whose_users_told(modules, settings, problems)
     authorizers = _authorizers(resolved, plugins, problems)
     sink = _audit_sink(as_table(as_table(resolved.get("auth")).get("audit")), plugins, problems)
     if problems or settings is None:

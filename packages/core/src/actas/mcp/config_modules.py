@@ -90,6 +90,20 @@ def providers_known(resolved: Mapping[str, object], settings: Settings | None, p
                 problems.add(place, f"{name!r} is no trusted identity provider; {hint}")
 
 
+def whose_users_told(modules: list[ConfiguredModule], settings: Settings | None, problems: Problems) -> None:
+    """Where there are several providers, each module that knows users by name says whose: names are unique nowhere."""
+    known = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
+    if len(known) < 2:
+        return
+    for module in modules:
+        if module.kind.by_name and module.exchange is None and module.providers is None:
+            problems.add(
+                f"delegation.modules.{module.name}.providers",
+                f"is required: the module knows users by name, and namesakes at {' and '.join(known)} would be one"
+                " user; say whose users it is for, or name all of them if no name is given out twice",
+            )
+
+
 def _written_exchange(table: Mapping[str, object]) -> object:
     return next((table[key] for key in _EXCHANGE if key in table), None)
 

@@ -224,12 +224,12 @@ class DelegationSettings:
     """The systems behind the tools."""
 
     modules: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
-    """A table for each module. `kind` names the plug-in (the module's own name where it is left out),
-    `prefix` the tools' prefix (likewise), `providers` the trusted identity providers whose users may use it (all where
-    it is left out), `tools` which of its tools there are: names or patterns with `*`, after a `!` those that there are
-    not (all where it is left out, none for `[]`), `token_exchange` how the callers' tokens are exchanged for the
-    downstream, `tickets_from` the module that lends it its users' Kerberos tickets; all other keys are the plug-in's
-    own settings."""
+    """A table for each module. `kind` names the plug-in (the module's own name where it is left out), `prefix` the
+    tools' prefix (likewise), `providers` the trusted identity providers whose users may use it (all where it is left
+    out; with several of them, a module that knows users by name must say), `tools` which of its tools there are: names
+    or patterns with `*`, after a `!` those that there are not (all where it is left out, none for `[]`),
+    `token_exchange` how the callers' tokens are exchanged for the downstream, `tickets_from` the module that lends it
+    its users' Kerberos tickets; all other keys are the plug-in's own settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

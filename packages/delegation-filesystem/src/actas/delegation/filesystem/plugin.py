@@ -12,7 +12,7 @@ from actas.delegation.filesystem.settings import FilesystemSettings
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``filesystem``: a folder for each user."""
-    return [ModuleKind(name="filesystem", settings=FilesystemSettings, create=create)]
+    return [ModuleKind(name="filesystem", settings=FilesystemSettings, create=create, by_name=True)]
 
 
 def create(name: str, settings: FilesystemSettings) -> DelegationModule:

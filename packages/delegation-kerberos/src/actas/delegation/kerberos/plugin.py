@@ -10,7 +10,9 @@ from actas.delegation.kerberos.settings import KerberosSettings
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``kerberos``: services of a Kerberos realm, with tickets that the KDC makes out to the user."""
-    return [ModuleKind(name="kerberos", settings=KerberosSettings, create=create, grants_tickets=True)]
+    return [
+        ModuleKind(name="kerberos", settings=KerberosSettings, create=create, grants_tickets=True, by_name=True),
+    ]
 
 
 def create(name: str, settings: KerberosSettings) -> DelegationModule:

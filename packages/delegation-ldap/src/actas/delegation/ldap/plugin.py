@@ -15,7 +15,8 @@ _OF_KERBEROS = ("gssapi", "cryptography")
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``ldap``: a directory, as the user."""
-    return [ModuleKind(name="ldap", settings=LdapSettings, create=create, tickets=CredentialUse.OPTIONAL)]
+    optional = CredentialUse.OPTIONAL
+    return [ModuleKind(name="ldap", settings=LdapSettings, create=create, tickets=optional, by_name=True)]
 
 
 def create(name: str, settings: LdapSettings) -> DelegationModule:

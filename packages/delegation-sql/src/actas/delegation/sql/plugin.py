@@ -11,7 +11,9 @@ from actas.delegation.sql.settings import SqlSettings
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``sql``: PostgreSQL, logged in to as the user."""
     optional = CredentialUse.OPTIONAL
-    return [ModuleKind(name="sql", settings=SqlSettings, create=create, credential=optional, tickets=optional)]
+    return [
+        ModuleKind(name="sql", settings=SqlSettings, create=create, credential=optional, tickets=optional, by_name=True)
+    ]
 
 
 def create(name: str, settings: SqlSettings) -> DelegationModule:

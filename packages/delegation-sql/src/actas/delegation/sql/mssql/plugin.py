@@ -11,7 +11,8 @@ from actas.delegation.sql.mssql.settings import MssqlSettings
 @hookimpl
 def actas_module_kinds() -> Iterable[ModuleKind]:
     """The kind ``mssql``: SQL Server, as the user."""
-    return [ModuleKind(name="mssql", settings=MssqlSettings, create=create, tickets=CredentialUse.OPTIONAL)]
+    optional = CredentialUse.OPTIONAL
+    return [ModuleKind(name="mssql", settings=MssqlSettings, create=create, tickets=optional, by_name=True)]
 
 
 def create(name: str, settings: MssqlSettings) -> DelegationModule:
