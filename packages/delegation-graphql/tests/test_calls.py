@@ -13,6 +13,7 @@ from actas.core import (
     DelegationTimeout,
     DownstreamUnavailable,
     InvalidParameters,
+    Outcome,
     PrincipalUnavailable,
 )
 from actas.delegation.graphql.failures import (
@@ -152,8 +153,9 @@ async def test_an_answer_of_errors_alone_is_an_error_without_the_services_words(
     assert "broken ERROR" in caught.value.message
     for text in (str(caught.value), repr(caught.value), caught.value.detail or "", str(gateway.sink.entries())):
         assert "hunter2" not in text and "Traceback" not in text
-    with pytest.raises(OperationFailed, match="ledger FORBIDDEN"):
+    with pytest.raises(ServiceRefused, match="ledger FORBIDDEN"):
         await gateway.query("{ ledger }", BOB)
+    assert gateway.sink.entries()[-1].outcome is Outcome.REFUSED
     assert await gateway.query("{ ledger }") == {"data": {"ledger": "all is well"}}
 
 
@@ -167,7 +169,7 @@ async def test_a_mutation_that_failed_may_have_happened_and_says_so(gateway: Gat
 
 async def test_messages_are_passed_on_where_the_operator_wants_them(service: Service, tmp_path: Path) -> None:
     async with gateway_to(service, tmp_path, show_messages=True) as opened:
-        with pytest.raises(OperationFailed, match="bob may not"):
+        with pytest.raises(ServiceRefused, match="bob may not"):
             await opened.query("{ ledger }", BOB)
         service.reply = Reply({"errors": [{"message": "a\x1b[2J\n" + "b" * 1000}]})
         with pytest.raises(OperationFailed) as caught:
@@ -179,6 +181,8 @@ async def test_messages_are_passed_on_where_the_operator_wants_them(service: Ser
     ("reply", "kind"),
     [
         (Reply({}, 403), ServiceRefused),
+        (Reply({"errors": [{"extensions": {"code": c}} for c in ("access-denied", "FORBIDDEN")]}), ServiceRefused),
+        (Reply({"errors": [{"extensions": {"code": "FORBIDDEN"}}, {"message": STACK}]}), OperationFailed),
         (Reply({}, 429), ServiceBusy),
         (Reply({"errors": [{"message": STACK}]}, 500), DownstreamUnavailable),
         (Reply({"errors": [{"message": STACK}]}, 400), OperationFailed),

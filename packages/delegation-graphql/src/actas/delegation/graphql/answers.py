@@ -4,7 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from actas.delegation.graphql.failures import UNCERTAIN, AnswerTooLarge, BadAnswer, OperationFailed, failed
+from actas.delegation.graphql.failures import (
+    UNCERTAIN,
+    AnswerTooLarge,
+    BadAnswer,
+    OperationFailed,
+    ServiceRefused,
+    failed,
+)
 from actas.http import HttpResponse, strict_json
 
 _DEEPEST = 128
@@ -20,6 +27,13 @@ _NOTICE = (
     "The service answered in part: see errors. What is null there was not given, which does not mean that it is empty."
 )
 
+_FAILED = "The service answered with errors and no data"
+_REFUSED = "The service does not let you do this"
+_REFUSALS = frozenset(
+    {"FORBIDDEN", "UNAUTHENTICATED", "UNAUTHORIZED", "PERMISSION_DENIED", "ACCESS_DENIED", "AUTH_NOT_AUTHORIZED"}
+)
+"""What services say in ``extensions.code`` to who may not; no specification has it."""
+
 Entry = dict[str, str]
 
 
@@ -29,6 +43,7 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
     Raises:
         BadAnswer: this is no answer of a GraphQL service.
         OperationFailed: there is no data.
+        ServiceRefused: there is none, and each error has a code that means: you may not.
         AnswerTooLarge: it has too many values.
     """
     if strict_json.separators(response.body) > _MOST_VALUES:
@@ -40,10 +55,12 @@ def read(response: HttpResponse, *, changes: bool, show_messages: bool) -> dict[
     first = cast("list[object]", reported)[:_MOST_LISTED]
     errors = [_entry(each, show_messages=show_messages) for each in first]
     if data is None:
+        refused = all(each["code"].upper().replace("-", "_") in _REFUSALS for each in errors)
+        kind, begun = (ServiceRefused, _REFUSED) if refused else (OperationFailed, _FAILED)
         told = "; ".join(" ".join(each.values()) for each in errors[:_MOST_TOLD])
         private = "; ".join(f"{each.get('path', '?')} {each['code']}" for each in errors[:_MOST_TOLD])
         uncertain = UNCERTAIN if changes else ""
-        raise OperationFailed(f"The service answered with errors and no data: {told}.{uncertain}", detail=private)
+        raise kind(f"{begun}: {told}.{uncertain}", detail=private)
     if not errors:
         return {"data": data}
     return {"data": data, "errors": errors, "notice": _NOTICE}

@@ -27,7 +27,7 @@ class OperationFailed(DelegationError):
 
 
 class ServiceRefused(DelegationRefused):
-    """The service knows the user and refused the request as a whole (HTTP 403)."""
+    """The service knows the user and refused the request as a whole: HTTP 403, or nothing but errors that say so."""
 
     code = "graphql_service_refused"
     default_message = "The service does not let you do this."
