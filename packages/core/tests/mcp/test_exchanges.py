@@ -14,7 +14,7 @@ from actas.core import Credential, CredentialUse, MemorySink, ModuleKind, Permis
 from actas.mcp import MCPOAuthServer
 from actas.mcp.config_modules import ConfiguredModule
 from actas.mcp.exchanges import Exchanges
-from actas.mcp.settings import AuthSettings, Settings
+from actas.mcp.settings import AuthSettings, McpSettings, Settings
 from actas.oauth import Authenticator, ClientCredentials
 from actas.oauth.denylist import Revocation
 from actas.oauth.exchange.breaker import FAILURES
@@ -71,7 +71,7 @@ async def test_what_is_revoked_in_the_process_or_in_the_file_is_forgotten(
 ) -> None:
     path = tmp_path / "revoked.jsonl"
     auth = AuthSettings(trusted_idps=[idp.trusted()], revocation=RevocationSettings(path=str(path)))
-    server = MCPOAuthServer(Settings(auth=auth), audit_sink=MemorySink())
+    server = MCPOAuthServer(Settings(mcp=McpSettings(port=0), auth=auth), audit_sink=MemorySink())
     exchanges = server._sites.current._exchanges
     await server.start()
     try:
@@ -110,7 +110,8 @@ async def test_it_is_forgotten_in_the_shared_store_too(idp: IdentityProvider, re
 
 
 async def test_a_site_whose_loop_has_ended_needs_no_tidying_up(idp: IdentityProvider) -> None:
-    server = MCPOAuthServer(Settings(auth=AuthSettings(trusted_idps=[idp.trusted()])), audit_sink=MemorySink())
+    settings = Settings(mcp=McpSettings(port=0), auth=AuthSettings(trusted_idps=[idp.trusted()]))
+    server = MCPOAuthServer(settings, audit_sink=MemorySink())
     server.core_context.authenticator.revoke(subject="before-it-began")
 
     async def served() -> None:
