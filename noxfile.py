@@ -79,6 +79,10 @@ DECIDING = (
 """What decides who may do what, and as whom."""
 
 
+SIDE_BY_SIDE = {"core": 3, "delegation-sql": 3}
+"""Packages whose tests mostly wait for servers and processes of their own, and how many files of them run at a time."""
+
+
 def root_group(name: str) -> tuple[str, str]:
     """The arguments that install a dependency group of the root."""
     return "--group", f"{ROOT / 'pyproject.toml'}:{name}"
@@ -121,7 +125,8 @@ def tests(session: nox.Session, package: str) -> None:
     for old in ROOT.glob(f".coverage.{package}.*"):
         old.unlink()
     data = {"COVERAGE_FILE": str(ROOT / f".coverage.{package}")}
-    session.run("coverage", "run", "-m", "pytest", str(here), *session.posargs, env=data)
+    workers = ["-n", str(SIDE_BY_SIDE[package]), "--dist", "loadfile"] if package in SIDE_BY_SIDE else []
+    session.run("coverage", "run", "-m", "pytest", str(here), *workers, *session.posargs, env=data)
 
 
 @nox.session
