@@ -303,14 +303,35 @@ async def test_idle_processes_end_and_none_is_left_a_zombie(homes: Homes) -> Non
         assert await files.names("", session_of(homes.alice)) == ["notes.txt"], "another one is started"
 
 
+async def test_a_process_that_was_used_between_two_looks_ends_too(homes: Homes) -> None:
+    async with homes.gateway(os_user=OsUserSettings(idle_seconds=0.5)) as files:
+        await files.names("", session_of(homes.alice))
+        await asyncio.sleep(0.3)
+        await files.names("", session_of(homes.alice))
+        for _ in range(100):
+            if not processes(files):
+                break
+            await asyncio.sleep(0.05)
+        assert processes(files) == [], "though nobody called again"
+
+
 async def test_a_process_is_not_used_for_ever(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups are taken at the start: who was taken out of one must lose it."""
     async with homes.gateway() as files:
         await files.names("", session_of(homes.alice))
         (first,) = processes(files)
-        monkeypatch.setattr(helpers_module, "_LIVES", time.monotonic() - first.started)
+        asked: list[Helper] = []
+        real = Helpers._exchange
+
+        def exchange(self: Helpers, helper: Helper, message: dict[str, object], budget: Budget) -> object:
+            asked.append(helper)
+            return real(self, helper, message, budget)
+
+        monkeypatch.setattr(Helpers, "_exchange", exchange)
+        monkeypatch.setattr(helpers_module, "_LIVES", 0.0)
         await files.names("", session_of(homes.alice))
         assert processes(files) == [] and first.process.wait(5) == -9
+        assert asked and first not in asked, "nor once more, because it was idle when its time was up"
 
 
 async def test_health_is_asked_of_a_process_and_not_with_every_question(

@@ -140,9 +140,10 @@ class Helpers:
             if self._closed:
                 raise DownstreamUnavailable(detail="the module was closed")
             self._busy += 1
-            for dead in [each for each in self._idle if each.process.poll() is not None]:
-                self._idle.remove(dead)
-                self._end(dead)
+            born = time.monotonic() - _LIVES  # or what was idle in the meantime would serve once more, however old
+            for old in [each for each in self._idle if each.started <= born or each.process.poll() is not None]:
+                self._idle.remove(old)
+                self._end(old)
             mine = next((each for each in reversed(self._idle) if each.user == user), None)
             if mine is not None:
                 self._idle.remove(mine)
@@ -228,14 +229,15 @@ class Helpers:
         helper.close()
         self._ending = [each for each in [*self._ending, helper] if each.process.poll() is None]
 
-    def sweep(self) -> None:
-        """End what has been idle for too long, and take leave of what has ended."""
+    def sweep(self) -> bool:
+        """End what has been idle for too long, and take leave of what has ended. Whether anything is idle still."""
         with self._lock:
             old = [each for each in self._idle if time.monotonic() - each.used >= self._idle_seconds]
             self._idle = [each for each in self._idle if each not in old]
             for helper in old:
                 self._end(helper)
             self._ending = [each for each in self._ending if each.process.poll() is None]
+            return bool(self._idle)
 
     def close(self) -> None:
         """End all that is idle now, and what is busy when it is given back. May be called twice. Blocking: 1 s at most,

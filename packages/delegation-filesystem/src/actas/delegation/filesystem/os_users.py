@@ -56,6 +56,7 @@ class OsUsers:
         self._asking = Threads(1, 1, "actas-files-health")
         self._sweeping: asyncio.TimerHandle | None = None
         self._well_until = 0.0
+        self._closed = False
 
     async def initialize(self) -> None:
         """See that processes can become users.
@@ -96,9 +97,13 @@ class OsUsers:
         return DelegationResult(data=answer.data, receipt=receipt)
 
     def _sweep_later(self) -> None:
-        if self._sweeping is None or self._sweeping.when() <= asyncio.get_running_loop().time():
-            loop = asyncio.get_running_loop()
-            self._sweeping = loop.call_later(self._idle_seconds + 0.1, self._helpers.sweep)
+        if self._sweeping is None and not self._closed:
+            self._sweeping = asyncio.get_running_loop().call_later(self._idle_seconds + 0.1, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        if self._helpers.sweep():  # used since, and maybe never again: whoever is idle now is looked at once more
+            self._sweep_later()
 
     async def answers(self) -> bool:
         """Whether processes can be started, could become users, and reach the base, within 4 s. A process is started to
@@ -118,8 +123,10 @@ class OsUsers:
 
     async def close(self) -> None:
         """End all processes. May be called twice."""
+        self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
+            self._sweeping = None
         self._threads.close()
         self._asking.close()
         await asyncio.to_thread(self._helpers.close)
