@@ -7,12 +7,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from files_gateway import ALICE, BOB, Ground, Way, gateway
 from hanging import hanging
 
 from actas.core import DelegationTimeout, DownstreamUnavailable
+from actas.delegation.filesystem import service
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.failures import Busy
 from actas.delegation.filesystem.settings import LimitSettings
@@ -172,6 +174,50 @@ async def test_work_is_told_to_stop_when_time_is_up_or_nobody_waits() -> None:
         await call
     with pytest.raises(DownstreamUnavailable):
         await threads.run("alice", work, soon())
+
+
+async def test_who_waited_when_it_was_closed_begins_nothing() -> None:
+    threads = Threads(1, 1, "test-closed")
+    ran: list[str] = []
+
+    def work(budget: Budget) -> None:
+        while True:
+            budget.check()
+            time.sleep(0.005)
+
+    first = asyncio.ensure_future(threads.run("alice", work, soon()))
+    await asyncio.sleep(0.05)
+    second = asyncio.ensure_future(threads.run("bob", lambda budget: ran.append("bob"), soon()))
+    await asyncio.sleep(0.05)
+    threads.close()
+    ended = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(each) for each in ended] == [DelegationTimeout, DownstreamUnavailable] and not ran
+    assert threads._of_user == {} and not threads._using
+    for _ in range(100):
+        if not any(each.name.startswith("test-closed") for each in threading.enumerate()):
+            break
+        await asyncio.sleep(0.02)
+    assert not [each for each in threading.enumerate() if each.name.startswith("test-closed")]
+
+
+async def test_a_member_of_a_group_does_not_fill_its_queue_for_the_others(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = service.carry_out
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.05)
+        return real(*given)
+
+    monkeypatch.setattr(service, "carry_out", slow)
+    (ground.base / "team").mkdir()
+    alice, bob = (replace(each, role="team") for each in (ALICE, BOB))
+    async with gateway(ground, root=f"{ground.base}/{{group}}", groups=["team"]) as files:
+        many = [asyncio.ensure_future(files.call("list", alice)) for _ in range(30)]
+        await asyncio.sleep(0.01)
+        await files.call("list", bob)
+        assert sum(each.done() for each in many) < 10, "bob's turn comes before all that alice asked for"
+        await asyncio.gather(*many)
 
 
 async def test_what_work_raises_is_raised_where_it_is_waited_for() -> None:

@@ -35,7 +35,7 @@ class FilesystemDelegation:
         if settings.identity == "os_user":
             self._hands = OsUsers(base, settings)
         else:
-            self._hands = Service(base, self._rules, settings.limits, way)
+            self._hands = Service(base, self._rules, settings.limits, way, shared=self._principals.shared)
 
     @property
     def actions(self) -> Sequence[Action]:

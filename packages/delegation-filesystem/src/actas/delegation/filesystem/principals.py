@@ -77,6 +77,8 @@ class Principals:
         if problems:
             raise ConfigurationError(problems)
         self.base = self._template.base
+        self.shared = "user" not in self._template.fields
+        """Whether several users have one folder."""
 
     def of(self, session: Session) -> Principal:
         """Who the session is. Does no I/O.

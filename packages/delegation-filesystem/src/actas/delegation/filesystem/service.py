@@ -2,9 +2,11 @@
 
 import os
 import time
+from contextlib import nullcontext
 
 from actas.core.errors import ActasError, ConfigurationError, DownstreamUnavailable
 from actas.core.models import DelegationCall, DelegationResult, Receipt
+from actas.core.shares import Shares
 from actas.delegation.filesystem.bases import Base
 from actas.delegation.filesystem.budget import Budget
 from actas.delegation.filesystem.kernel import has_proc
@@ -22,12 +24,19 @@ class Service:
 
     The kernel checks the account of this process and knows nothing of the user, so the receipt claims no more than it
     can say: in which folder, by the kernel's own path for what was opened, it was done, and with which account.
+
+    Args:
+        shared: whether a folder is several users'. Its places are theirs together, for a disk that hangs is the
+            folder's; none of them has more than that many calls in its queue, or the others would find it full.
     """
 
-    def __init__(self, base: str, rules: Rules, limits: LimitSettings, way: Way | None = None) -> None:
+    def __init__(
+        self, base: str, rules: Rules, limits: LimitSettings, way: Way | None = None, *, shared: bool = False
+    ) -> None:
         self._path, self._base, self._rules = base, Base(base), rules
         self._way = way or best()
         self._threads = Threads(limits.workers, limits.workers_per_user, "actas-files")
+        self._shares = Shares(limits.workers_per_user) if shared else None
         self._asking = Threads(1, 1, "actas-files-health")
 
     async def initialize(self) -> None:
@@ -48,7 +57,8 @@ class Service:
         def work(budget: Budget) -> Done:
             return carry_out(operation, self._base, who.folder, self._rules, self._way, budget)
 
-        done = await self._threads.run(who.name, work, call.deadline)
+        async with self._shares.one_of(call.session) if self._shares else nullcontext():
+            done = await self._threads.run(who.name, work, call.deadline)
         details = {"process_uid": str(os.geteuid()), "way": self._way.name}
         receipt = Receipt(identity=os.fsdecode(done.folder), method="service:folder", details=details)
         return DelegationResult(data=done.data, receipt=receipt)

@@ -55,6 +55,9 @@ class Threads:
         if self._closed:
             raise DownstreamUnavailable(detail="the module was closed")
         await self._take_place(user, deadline)
+        if self._closed:  # while it waited: what was at work gave up its place
+            self._give_back(user)
+            raise DownstreamUnavailable(detail="the module was closed")
         budget = Budget(deadline)
         answer: asyncio.Future[T] | None = None
         try:
@@ -92,10 +95,13 @@ class Threads:
 
     def _end(self, user: str, budget: Budget, settle: Callable[[], None]) -> None:
         self._at_work.discard(budget)
+        self._give_back(user)
+        settle()
+
+    def _give_back(self, user: str) -> None:
         self._total.release()
         self._of_user[user].release()
         self._forget(user)
-        settle()
 
     async def _take_place(self, user: str, deadline: float) -> None:
         if self._using[user] >= self._per_user + _MOST_WAITING_OF_ONE or (
