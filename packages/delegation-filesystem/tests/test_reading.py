@@ -272,6 +272,15 @@ async def test_a_search_says_which_bound_ended_it(ground: Ground, way: Way) -> N
         assert (await files.call("search", BOB, name="nothing"))["truncated"] == "entries", "in the folder above"
 
 
+async def test_many_small_files_cost_a_search_no_more_than_what_is_in_them(ground: Ground, way: Way) -> None:
+    for index in range(50):
+        (ground.alice / "papers" / f"small{index:02}").write_text("small")
+    (ground.alice / "papers" / "z").write_text("needle")
+    async with gateway(ground, way, limits=LimitSettings(search_bytes=1_000)) as files:
+        answer = await files.call("search", content="needle")
+        assert [each["path"] for each in answer["found"]] == ["papers/z"] and answer["truncated"] is None
+
+
 async def test_a_search_goes_no_deeper_than_paths_may_be(ground: Ground, way: Way) -> None:
     folder = ground.alice
     for _ in range(6):

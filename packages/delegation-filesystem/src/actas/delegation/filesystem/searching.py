@@ -154,7 +154,9 @@ class Search:
         kept, at, lines = b"", 0, 0
         while True:
             root.budget.check()
-            piece = os.pread(fd, bounds.take(_PIECE), at + len(kept))
+            given = bounds.take(_PIECE)
+            piece = os.pread(fd, given, at + len(kept))
+            bounds.bytes += given - len(piece)  # or many small files would cost as much as large ones
             if not piece:
                 return None
             window = kept + piece
