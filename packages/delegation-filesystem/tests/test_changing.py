@@ -213,6 +213,53 @@ async def test_writes_of_many_at_once_do_not_go_beyond_the_quota(ground: Ground,
     assert sum(each.stat().st_size for each in ground.alice.rglob("*") if each.is_file()) <= 10_000
 
 
+@pytest.mark.parametrize("meanwhile", ["rename", "delete", "write"])
+async def test_what_becomes_of_a_file_meanwhile_is_no_way_around_the_quota(
+    ground: Ground, way: Way, meanwhile: str
+) -> None:
+    """Both calls are let in while a third holds the folder: the file that is to be replaced is not there any more, or
+    is another one, when its turn has come."""
+    import asyncio
+    import fcntl
+
+    used = sum(each.stat().st_size for each in ground.alice.rglob("*") if each.is_file())
+    change = ChangeSettings(permission="files:write", durable=False, quota_bytes=used + 1500)
+    async with gateway(ground, way, change=change) as files:
+        await files.call("write", path="f", content="x" * 1000)
+        parameters = {"rename": {"to": "g"}, "delete": {}, "write": {"content": "", "replace": True}}[meanwhile]
+        for first in ("write", meanwhile):
+            held = os.open(ground.alice, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            large = files.code("write", path="f", content="y" * 2400, replace=True)
+            other = files.call(meanwhile, path="f", **parameters)
+            both = [large, other] if first == "write" else [other, large]
+            waiting = []
+            for each in both:
+                waiting.append(asyncio.ensure_future(each))
+                await asyncio.sleep(0.1)
+            os.close(held)
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert sum(each.stat().st_size for each in ground.alice.rglob("*") if each.is_file()) <= used + 1500
+            for name in ("f", "g"):
+                (ground.alice / name).unlink(missing_ok=True)
+            await files.call("write", path="f", content="x" * 1000)
+
+
+async def test_what_killed_processes_left_behind_counts_until_it_is_swept(ground: Ground, way: Way) -> None:
+    """Whoever has his writes killed again and again would fill the disk with files that nobody is shown."""
+    change = ChangeSettings(permission="files:write", durable=False, quota_bytes=10_000)
+    left = ground.alice / "papers" / ".actas-left"
+    left.write_bytes(bytes(20_000))
+    async with gateway(ground, way, change=change) as files:
+        assert await files.code("write", path="x", content="") == "filesystem_quota"
+        os.utime(left, (0, 0))
+        await files.call("write", path="x", content="")
+        assert not left.exists()
+        (ground.alice / "papers" / ".actas-folder").mkdir()
+        os.utime(ground.alice / "papers" / ".actas-folder", (0, 0))
+        await files.call("write", path="y", content="")
+
+
 async def test_without_renameat2_a_new_name_still_takes_the_place_of_nothing(
     ground: Ground, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

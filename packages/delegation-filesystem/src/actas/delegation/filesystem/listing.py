@@ -18,10 +18,11 @@ _EACH = 256
 
 
 class Names:
-    """The names in an open folder, in no order, without our own; at most ``most``. ``cut`` where there are more."""
+    """The names in an open folder, in no order, ``own`` ones only where that is said; at most ``most``. ``cut`` where
+    there are more."""
 
-    def __init__(self, folder: int, budget: Budget, most: int) -> None:
-        self._folder, self._budget, self._most = folder, budget, most
+    def __init__(self, folder: int, budget: Budget, most: int, *, own: bool = False) -> None:
+        self._folder, self._budget, self._most, self._own = folder, budget, most, own
         self.cut = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -35,7 +36,7 @@ class Names:
                     return
                 seen += 1
                 name = os.fsencode(entry.name)
-                if not is_own(name):
+                if self._own or not is_own(name):
                     yield name
 
 

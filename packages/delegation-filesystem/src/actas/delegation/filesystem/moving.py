@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import time
 from contextlib import suppress
 
 from actas.delegation.filesystem.actions import Delete, Rename
@@ -11,10 +10,8 @@ from actas.delegation.filesystem.failures import AlreadyExists, NotFound
 from actas.delegation.filesystem.names import is_own, joined
 from actas.delegation.filesystem.roots import Root, looked_at, not_plain
 from actas.delegation.filesystem.settings import ChangeSettings, LimitSettings
+from actas.delegation.filesystem.usage import Quota, swept
 from actas.delegation.filesystem.writing import a_name, keep, take_free_name
-
-_STALE = 3600.0
-"""Seconds after which a temporary file is one that a killed process left behind."""
 
 
 class Move:
@@ -23,10 +20,11 @@ class Move:
     def __init__(self, asked: Rename, change: ChangeSettings, limits: LimitSettings) -> None:
         self._old, self._new = a_name(asked.path, limits), a_name(asked.to, limits, new=not asked.replace)
         self._replace = asked.replace
+        self._quota = Quota(change, limits)
         self._durable = change.durable
 
     def __call__(self, root: Root) -> dict[str, object]:
-        with root.entered(self._old[:-1]) as here, root.entered(self._new[:-1]) as there:
+        with self._quota.alone(root), root.entered(self._old[:-1]) as here, root.entered(self._new[:-1]) as there:
             _movable(here, self._old[-1])
             found = looked_at(there, self._new[-1])
             if found is not None:
@@ -49,11 +47,12 @@ class Remove:
 
     def __init__(self, asked: Delete, change: ChangeSettings, limits: LimitSettings) -> None:
         self._parts = a_name(asked.path, limits)
+        self._quota = Quota(change, limits)
         self._durable = change.durable
 
     def __call__(self, root: Root) -> dict[str, object]:
         name = self._parts[-1]
-        with root.entered(self._parts[:-1]) as folder:
+        with self._quota.alone(root), root.entered(self._parts[:-1]) as folder:
             if stat.S_ISDIR(_movable(folder, name).st_mode):
                 self._folder(root, folder)
             else:
@@ -91,8 +90,7 @@ def _swept(root: Root, parts: tuple[bytes, ...]) -> bool:
         names = os.listdir(folder)
         if not all(is_own(os.fsencode(each)) for each in names):
             return False
-        for each in names:
+        for each in map(os.fsencode, names):
             with suppress(OSError):
-                if os.stat(each, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - _STALE:
-                    os.unlink(each, dir_fd=folder)
+                swept(folder, each, os.stat(each, dir_fd=folder, follow_symlinks=False))
     return True

@@ -57,7 +57,7 @@ class Write:
         self._durable = change.durable
 
     def __call__(self, root: Root) -> dict[str, object]:
-        with root.entered(self._parts[:-1]) as folder:
+        with self._quota.alone(root), root.entered(self._parts[:-1]) as folder:
             old = looked_at(folder, self._parts[-1])
             if old is not None:
                 if not self._replace:
@@ -65,8 +65,8 @@ class Write:
                 root.plain(old)
             mode = self._mode if old is None else stat.S_IMODE(old.st_mode) & 0o777
             more = len(self._data) - (0 if old is None else old.st_size)
-            with self._quota.room(root, more=more, entries=int(old is None)):
-                self._put(root, folder, mode)
+            self._quota.see(root, more=more, entries=int(old is None))
+            self._put(root, folder, mode)
             if self._durable:
                 keep(folder)
         return {"path": joined(self._parts), "size": len(self._data), "replaced": old is not None}
@@ -140,11 +140,11 @@ class Make:
         self._durable = change.durable
 
     def __call__(self, root: Root) -> dict[str, object]:
-        with root.entered(self._parts[:-1]) as folder:
+        with self._quota.alone(root), root.entered(self._parts[:-1]) as folder:
             if looked_at(folder, self._parts[-1]) is not None:
                 raise AlreadyExists
-            with self._quota.room(root, more=0, entries=1):
-                os.mkdir(self._parts[-1], self._mode, dir_fd=folder)
+            self._quota.see(root, more=0, entries=1)
+            os.mkdir(self._parts[-1], self._mode, dir_fd=folder)
             if self._durable:
                 keep(folder)
         return {"path": joined(self._parts)}
