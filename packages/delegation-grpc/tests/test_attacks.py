@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 from grpc_gateway import ALICE, Gateway, gateway_to
-from grpc_protos import message
+from grpc_protos import message, written
 from grpc_service import SECRETS, Seen, Service
 
 from actas.core import ActasError, DelegationCall, InvalidParameters, LimitExceeded
+from actas.delegation.grpc.descriptors import from_file
 from actas.delegation.grpc.failures import UnexpectedAnswer
+from actas.delegation.grpc.messages import Answer, Codec
 from actas.delegation.grpc.settings import LimitSettings
 from actas.testing.idp import IdentityProvider
 
@@ -265,6 +269,52 @@ async def test_an_any_in_an_answer_is_read_where_its_type_is_known_and_else_refu
         )
         with pytest.raises(LimitExceeded):
             read.answer(wrap, "the-token").read(wrap(things=[large]).SerializeToString())
+
+
+def wide(folder: Path, fields: int) -> tuple[Codec, Any, Any]:
+    """What reads the answers of a service whose messages have many fields, as one can say of itself by reflection;
+    the message, and one with others wrapped in it."""
+    numbers = " ".join(f"int32 f{index} = {index + 1};" for index in range(fields))
+    text = (
+        'syntax = "proto3"; package a; import "google/protobuf/any.proto";'
+        f"message Wide {{ repeated Wide more = 20001; {numbers} }}"
+        "message Wrap { repeated google.protobuf.Any things = 1; }"
+    )
+    found = from_file(str(written(folder, text)))
+    kinds = [GetMessageClass(found.pool.FindMessageTypeByName(f"a.{name}")) for name in ("Wide", "Wrap")]
+    return Codec(found.pool, LimitSettings()), kinds[0], kinds[1]
+
+
+def test_empty_messages_of_many_fields_are_counted_wrapped_or_not(tmp_path: Path) -> None:
+    """In an answer they take two bytes each, or a dozen; as JSON each has all its fields."""
+    codec, one, wrap = wide(tmp_path, 2_000)
+    read: Any = codec.answer(wrap, "the-token").read(wrap(things=[{"type_url": "a/a.Wide"}] * 3).SerializeToString())
+    assert [len(each) for each in read["things"]] == [2_002] * 3
+    for kind, hostile in ((wrap, wrap(things=[{"type_url": "/a.Wide"}] * 60)), (one, one(more=[one()] * 60))):
+        raw = hostile.SerializeToString()
+        assert len(raw) < 1_000
+        with pytest.raises(LimitExceeded):
+            codec.answer(kind, "the-token").read(raw)
+    assert codec.answer(wrap, "the-token").read(wrap(things=[{}]).SerializeToString()) == {"things": [{}]}
+
+
+async def test_a_large_answer_is_read_beside_the_event_loop(
+    gateway: Gateway, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[int] = []
+    real = Answer.read
+
+    def read(self: Answer, raw: bytes) -> object:
+        readers.append(threading.get_ident())
+        return real(self, raw)
+
+    monkeypatch.setattr(Answer, "read", read)
+    everything = message("Everything")
+    for many in (0, 20_000):
+        service.behaviours[f"{ORDERS}/Echo"] = lambda *_, many=many: everything(numbers=[1] * many)
+        await gateway.response("echo")
+    here = threading.get_ident()
+    assert readers[0] == here and readers[1] != here
 
 
 async def test_nobody_elses_token_is_ever_sent_whatever_happened_before(gateway: Gateway, service: Service) -> None:

@@ -10,14 +10,13 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from actas.core.errors import InvalidParameters, LimitExceeded
 from actas.delegation.grpc.failures import AnswerTooLarge, UnexpectedAnswer
 from actas.delegation.grpc.schemas import is_map, well_known
 from actas.delegation.grpc.settings import LimitSettings
 
-_HARMLESS = 1_024
-"""Bytes of an answer that cannot have too many values, whatever they are."""
 _FREE = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
 
 
@@ -107,8 +106,7 @@ class Answer:
             raise UnexpectedAnswer(detail="the service sent the user's token back")
         try:
             message = self._kind.FromString(raw)
-            if self.bytes > _HARMLESS:
-                self._count(message)
+            self._count(message)  # however short it is: two bytes are a message, of which each field is printed
             made: object = json_format.MessageToDict(
                 message, always_print_fields_with_no_presence=True, descriptor_pool=self._pool
             )
@@ -120,12 +118,19 @@ class Answer:
 
     def _count(self, message: Message) -> None:
         waiting = [message]
-        while waiting:
-            each = waiting.pop()
+        wrapped: list[tuple[Message, int]] = []
+        wrappers = 0
+        while waiting or wrapped:
+            each, wrappers = (waiting.pop(), wrappers) if waiting else wrapped.pop()
             descriptor = cast("Descriptor", each.DESCRIPTOR)
             self._take(1 + len(descriptor.fields))
             if descriptor.full_name == "google.protobuf.Any":
-                self._take(len(cast("AnyMessage", each).value))
+                if not each.ListFields():
+                    continue
+                if wrappers == self._deepest:
+                    raise RecursionError  # json_format would get no further either
+                wrapped.append((self._unwrapped(cast("AnyMessage", each)), wrappers + 1))
+                continue
             for field, value in each.ListFields():
                 if is_map(field):
                     self._take(len(value))
@@ -137,6 +142,18 @@ class Answer:
                         waiting.extend(value)
                 elif field.message_type is not None:
                     waiting.append(value)
+
+    def _unwrapped(self, wrapping: AnyMessage) -> Message:
+        """What ``json_format`` makes of it. An empty one takes no bytes, and each field of it is printed all the same.
+
+        Raises:
+            DecodeError, TypeError: it is none of a type that is known.
+        """
+        try:
+            kind = self._pool.FindMessageTypeByName(wrapping.type_url.rpartition("/")[2])
+        except KeyError:
+            raise TypeError("an unknown type") from None
+        return GetMessageClass(kind).FromString(wrapping.value)
 
     def _take(self, values: int) -> None:
         self._values -= values

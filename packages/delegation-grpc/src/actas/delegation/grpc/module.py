@@ -1,5 +1,6 @@
 """The delegation module: parameters, a message, the user's own token, a deadline, an answer, a receipt."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -22,12 +23,15 @@ from actas.delegation.grpc.channels import Channels
 from actas.delegation.grpc.declared import HEALTH, Describe, declared, signed
 from actas.delegation.grpc.failures import UnexpectedAnswer, Unimplemented
 from actas.delegation.grpc.identity import Identity, Metadata, bearer
-from actas.delegation.grpc.messages import Codec
+from actas.delegation.grpc.messages import Answer, Codec
 from actas.delegation.grpc.methods import Method, Signature
 from actas.delegation.grpc.reflection import reflected
 from actas.delegation.grpc.settings import GrpcSettings
 from actas.delegation.grpc.upstream import HEALTH as HEALTH_METHOD
 from actas.delegation.grpc.upstream import Upstream, is_serving
+
+_LARGE = 16_384
+"""Bytes of a message."""
 
 
 class GrpcDelegation:
@@ -128,7 +132,8 @@ class GrpcDelegation:
             raw = await self._upstream.ask(
                 method.name, message, metadata, token, deadline=deadline, request_id=call.request_id
             )
-        return {"response": self._codec.answer(signature.response, token).read(raw)}
+        answer = self._codec.answer(signature.response, token)
+        return {"response": await _read(answer, raw)}
 
     async def _streamed(
         self,
@@ -150,7 +155,7 @@ class GrpcDelegation:
             async for raw in stream:
                 if len(items) == method.items or answer.bytes + len(raw) > self._settings.limits.response_bytes:
                     return {"responses": items, "truncated": True}
-                items.append(answer.read(raw))
+                items.append(await _read(answer, raw))
                 note(f"{len(items)} messages so far.")
         return {"responses": items, "truncated": False}
 
@@ -177,3 +182,10 @@ class GrpcDelegation:
             raise InvalidParameters("tool: there is no such tool with a method behind it.")
         signature = self._signature(method)
         return {"method": method.name, "streams": signature.streams, "parameters": dict(signature.schema)}
+
+
+async def _read(answer: Answer, raw: bytes) -> object:
+    """``raw`` as JSON; a large one, which takes as long as hundreds of calls, beside the event loop that all are on."""
+    if len(raw) < _LARGE:
+        return answer.read(raw)
+    return await asyncio.to_thread(answer.read, raw)
