@@ -5,7 +5,7 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from actas.core import MemorySink, Outcome
+from actas.mcp.listener import Listener, listen
 from actas.testing.idp import IdentityProvider
 
 from .conftest import HANDSHAKE, MODERN, Serve, Stage, request
@@ -342,3 +343,33 @@ async def test_an_unmodified_client_gets_the_answer_it_waits_for(stage: Stage, m
     assert answer == {"result": "done"}
     await stopping
     assert sink.entries(source="delegation:toy")[-1].outcome is Outcome.SUCCESS
+
+
+async def test_a_second_signal_while_modules_are_closed_changes_nothing() -> None:
+    """Nothing is waited for any more that could be hurried."""
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        yield
+        closing.set()
+        await closed.wait()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nobody calls")
+
+    listener = Listener(
+        listen("127.0.0.1", 0),
+        app,
+        lifespan,
+        longest_token=lambda: 1,
+        most_connections=lambda: 1,
+        seconds=lambda: 5.0,
+        cut_off=lambda: None,
+    )
+    await listener.start()
+    stopping = asyncio.ensure_future(listener.stop())
+    await closing.wait()
+    listener.hurry()
+    closed.set()
+    await stopping

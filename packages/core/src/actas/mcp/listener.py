@@ -114,6 +114,8 @@ class _Server(uvicorn.Server):
                 await waiting
         except TimeoutError:
             return False
+        finally:
+            self._waiting = None  # there is nothing to hurry between two waits, nor behind the last one
         return True
 
 
