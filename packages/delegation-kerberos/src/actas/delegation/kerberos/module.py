@@ -138,7 +138,7 @@ class KerberosDelegation:
         """Raises DownstreamUnavailable."""
         try:
             until = time.monotonic() + self._settings.limits.kdc_seconds
-            await self._workers.run(self._gateway.sign_in, until)
+            await self._workers.run(self._gateway.sign_in, until, self._gateway)
         except TimeoutError:
             raise KdcUnavailable(detail="the KDC did not answer within limits.kdc_seconds") from None
 

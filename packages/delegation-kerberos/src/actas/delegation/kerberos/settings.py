@@ -58,7 +58,8 @@ class LimitSettings:
     """Bounds of what is asked of the KDC, and of what is kept."""
 
     threads: int = 8
-    """Exchanges with the KDC at the same time. One that hangs takes one of them until the Kerberos library gives up."""
+    """Exchanges with the KDC at the same time, a quarter of them one user's. One that hangs takes one of them until the
+    Kerberos library gives up."""
     kdc_seconds: float = 5.0
     """How long a call waits for the KDC; a shorter time that the caller has left wins."""
     ticket_seconds: int = 300

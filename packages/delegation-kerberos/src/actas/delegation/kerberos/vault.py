@@ -80,7 +80,7 @@ class Vault:
         """
         until = min(deadline, time.monotonic() + self._limits.kdc_seconds)
         try:
-            return await self._workers.run(lambda: self._obtainer.evidence(user), until)
+            return await self._workers.run(lambda: self._obtainer.evidence(user), until, user)
         except TimeoutError:
             raise KdcUnavailable(detail="the KDC did not answer in time") from None
 
@@ -110,7 +110,7 @@ class Vault:
             raise _gone()
         try:
             ticket = await self._workers.run(
-                lambda: self._obtainer.ticket(user, target), time.monotonic() + self._limits.kdc_seconds
+                lambda: self._obtainer.ticket(user, target), time.monotonic() + self._limits.kdc_seconds, user
             )
         except TimeoutError:
             raise KdcUnavailable(detail="the KDC did not answer within limits.kdc_seconds") from None

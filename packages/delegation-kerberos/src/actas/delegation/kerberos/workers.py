@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """At most ``threads`` blocking calls at the same time.
+    """At most ``threads`` blocking calls at the same time, a quarter of them one user's.
 
     One that hangs keeps its place until it ends, for threads cannot be stopped; others have the rest of them, and
     whoever finds none free waits no longer than he wants to. No such thread keeps the process from ending.
@@ -22,27 +23,32 @@ class Workers:
     def __init__(self, threads: int, name: str) -> None:
         self._name = name
         self._free = asyncio.Semaphore(threads)
+        self._each = max(1, threads // 4)
+        self._of_user: dict[Hashable, asyncio.Semaphore] = {}
+        self._using: Counter[Hashable] = Counter()
+        """Calls of each user that are under way or wait."""
         self._closed = False
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = self._busy = 0
 
-    async def run(self, work: Callable[[], T], deadline: float) -> T:
+    async def run(self, work: Callable[[], T], deadline: float, user: Hashable) -> T:
         """What ``work`` gives or raises.
 
         Args:
             deadline: on :func:`time.monotonic`'s clock.
+            user: for whom. Whose realm does not answer takes no more than a part of the threads, however often he asks.
 
         Raises:
             TimeoutError: it did not end by then, or did not begin. It may still go on: its result must need no care.
         """
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            await self._free.acquire()
+            await self._take_place(user)
             try:
                 if self._closed:
                     raise TimeoutError
-                ended = self._begun(work)
+                ended = self._begun(work, user)
             except BaseException:
-                self._free.release()
+                self._give_back(user)
                 raise
             return await asyncio.shield(ended)
 
@@ -53,13 +59,37 @@ class Workers:
             self._waiting.put(None)
         self._threads = 0
 
-    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    async def _take_place(self, user: Hashable) -> None:
+        mine = self._of_user.setdefault(user, asyncio.Semaphore(self._each))
+        self._using[user] += 1
+        try:
+            await mine.acquire()
+            try:
+                await self._free.acquire()
+            except BaseException:
+                mine.release()
+                raise
+        except BaseException:
+            self._forget(user)
+            raise
+
+    def _give_back(self, user: Hashable) -> None:
+        self._free.release()
+        self._of_user[user].release()
+        self._forget(user)
+
+    def _forget(self, user: Hashable) -> None:
+        self._using[user] -= 1
+        if not self._using[user]:
+            del self._using[user], self._of_user[user]
+
+    def _begun(self, work: Callable[[], T], user: Hashable) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
 
         def tell(say: Callable[[], None]) -> None:
             self._busy -= 1
-            self._free.release()
+            self._give_back(user)
             if not ended.cancelled():
                 say()
 
