@@ -1,1 +1,0 @@
-"""Notes as the user who called: an actas plug-in."""
