@@ -73,11 +73,11 @@ def test_checking_contacts_nobody(config: Path, provider: IdentityProvider) -> N
 
 
 def test_a_live_check_asks_the_identity_providers(config: Path, provider: IdentityProvider) -> None:
-    assert "1 usable keys" in actas("check", "--live", str(config)).stdout
+    assert "1 usable key\n" in actas("check", "--live", str(config)).stdout
     with provider.outage():
         done = actas("check", "--live", str(config))
     assert done.returncode == 1
-    assert "auth.trusted_idps: test:" in done.stderr
+    assert "auth.trusted_idps: test: its keys cannot be fetched: " in done.stderr
 
 
 def test_every_problem_is_told_at_once_each_with_its_path(tmp_path: Path) -> None:

@@ -249,10 +249,15 @@ def test_several_processes_append_to_one_file_without_mixing_their_lines(tmp_pat
         assert own == [str(number) for number in range(300)]
 
 
-@pytest.mark.parametrize("where", ["missing/audit.jsonl", ".", "file/audit.jsonl"])
-def test_a_path_that_cannot_be_opened_stops_the_start_and_says_what_to_do(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "advice"),
+    [("missing/audit.jsonl", "Make its folder"), (".", "Name a file in it"), ("file/audit.jsonl", "Make its folder")],
+)
+def test_a_path_that_cannot_be_opened_stops_the_start_and_says_what_to_do(
+    tmp_path: Path, where: str, advice: str
+) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"audit\.path: .* Make its folder"):
+    with pytest.raises(ConfigurationError, match=rf"^auth\.audit\.path: .* {advice}"):
         JsonLinesSink(tmp_path / where)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -75,7 +77,7 @@ async def test_a_taken_port_is_a_clear_error_and_the_port_can_be_used_later(
         settings = settings_for(idp.trusted())
         object.__setattr__(settings.mcp, "port", port)
         server = MCPOAuthServer(settings, audit_sink=sink)
-        with pytest.raises(ConfigurationError, match=f"mcp.port: cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(ConfigurationError, match=f"mcp.port: cannot listen on 127.0.0.1:{port}.* another port"):
             await server.start()
         assert not server.is_running
     await server.start()
@@ -85,8 +87,17 @@ async def test_a_taken_port_is_a_clear_error_and_the_port_can_be_used_later(
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a\0b", "x" * 300])
 async def test_an_address_that_is_not_ours_is_a_clear_error(idp: IdentityProvider, sink: MemorySink, host: str) -> None:
     settings = settings_for(idp.trusted(), host=host, resource="https://mcp.example/mcp")
-    with pytest.raises(ConfigurationError, match="cannot listen on"):
+    with pytest.raises(ConfigurationError, match=r"mcp\.host: cannot listen on .* Take an address of this machine"):
         await MCPOAuthServer(settings, audit_sink=sink).start()
+
+
+def test_a_port_that_takes_a_right_is_told_with_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("socket.socket.bind", bind)  # whoever runs the tests may have the right
+    with pytest.raises(ConfigurationError, match=r"mcp\.port: .*Permission denied.*CAP_NET_BIND_SERVICE"):
+        listen("127.0.0.1", 443)
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("no such table", detail="private"), RuntimeError("private")])
@@ -104,6 +115,16 @@ async def test_a_module_that_does_not_start_keeps_the_server_from_starting_and_a
     assert not server.is_running
     assert toy.destroyed >= 1 and second.destroyed >= 1
     assert {task for task in asyncio.all_tasks()} == before
+
+
+async def test_the_log_says_why_a_module_does_not_start_and_no_caller_learns_it(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Toy(broken_start=DownstreamUnavailable(detail="/srv/files cannot be opened as a folder"))
+    async with serve(prepare=lambda server: server.register_delegation_module("away", away)) as stage:
+        health = (await stage.call(stage.token(), "health-check", {"module": "away"})).text
+    assert "the module away does not start" in caplog.text and "/srv/files cannot be opened" in caplog.text
+    assert "did not answer" in health and "/srv/files" not in health
 
 
 async def test_a_module_whose_downstream_is_away_keeps_no_other_from_serving_and_comes_back_by_itself(
@@ -138,7 +159,7 @@ async def test_a_module_whose_downstream_is_away_keeps_no_other_from_serving_and
 
 
 async def test_a_module_that_hangs_at_the_start_is_away_too_and_the_stop_does_not_wait_for_it(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("actas.core.latecomer.START_TIMEOUT", 0.05)
     hanging = Toy()
@@ -151,6 +172,7 @@ async def test_a_module_that_hangs_at_the_start_is_away_too_and_the_stop_does_no
         health = (await stage.call(stage.token(), "health-check", {"module": "hanging"})).json()["result"]
         assert health["structuredContent"]["healthy"] is False
     assert hanging.destroyed == 1
+    assert "does not answer (not within 0.05 s)" in caplog.text
 
 
 def test_what_is_no_module_is_refused(server: MCPOAuthServer) -> None:

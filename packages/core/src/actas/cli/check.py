@@ -61,7 +61,8 @@ async def _look(server: MCPOAuthServer, found: _Findings) -> None:
     try:
         for report in await context.authenticator.check():
             if report.problem is None:
-                found.facts.append(f"{report.name} publishes {report.keys} usable keys")
+                keys = "1 usable key" if report.keys == 1 else f"{report.keys} usable keys"
+                found.facts.append(f"{report.name} publishes {keys}")
             else:
                 found.problems.append(f"auth.trusted_idps: {report.name}: {report.problem}")
         try:

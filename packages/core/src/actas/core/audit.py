@@ -155,9 +155,13 @@ class JsonLinesSink:
             try:
                 self._descriptor = self._open(path)
             except OSError as error:
+                advice = (
+                    "Name a file in it."
+                    if isinstance(error, IsADirectoryError)
+                    else "Make its folder, or give this user the right to write there."
+                )
                 raise ConfigurationError(
-                    f"audit.path: {path} cannot be opened for appending ({error.strerror})."
-                    " Make its folder, or give this user the right to write there."
+                    f"auth.audit.path: {path} cannot be opened for appending ({error.strerror}). {advice}"
                 ) from error
 
     @staticmethod

@@ -47,22 +47,25 @@ class Latecomer:
 
     async def initialize(self) -> None:
         """Start the module, or begin to try. Raises what the module raises, but for DownstreamUnavailable."""
-        if not await self._attempt():
-            logger.warning("the module %s does not start, its downstream does not answer: tried again", self._name)
+        if (why := await self._attempt()) is not None:
+            logger.warning(
+                "the module %s does not start, its downstream does not answer (%s): tried again", self._name, why
+            )
             self._coming = asyncio.create_task(self._come())
 
-    async def _attempt(self) -> bool:
+    async def _attempt(self) -> str | None:
+        """Start it once. Why that did not go, for the log; None where it has started."""
         limit = asyncio.timeout(START_TIMEOUT)
         try:
             async with limit:
                 await self.module.initialize()
-        except DownstreamUnavailable:
-            return False
+        except DownstreamUnavailable as error:
+            return error.detail or error.message
         except TimeoutError:
             if not limit.expired():
                 raise
-            return False
-        return True
+            return f"not within {START_TIMEOUT:g} s"
+        return None
 
     async def _come(self) -> None:
         pause = FIRST_PAUSE
@@ -70,7 +73,7 @@ class Latecomer:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                if await self._attempt():
+                if await self._attempt() is None:
                     logger.warning("the module %s has started, its downstream answers", self._name)
                     return
             except ConfigurationError as error:

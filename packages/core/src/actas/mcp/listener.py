@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Generator
@@ -220,9 +221,16 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(1024)
     except (OSError, ValueError, TypeError) as error:  # a host with a NUL or a label too long is no OSError
         listening.close()
-        why = error.strerror if isinstance(error, OSError) else "no such address"
-        raise ConfigurationError(
-            f"mcp.port: cannot listen on {host}:{port} ({why}). Stop whatever does, or choose another port."
-        ) from error
+        raise _cannot_listen(host, port, error) from error
     listening.setblocking(False)
     return listening
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError:
+    why = error.strerror if isinstance(error, OSError) else "no such address"
+    key, advice = "host", "Take an address of this machine, such as 127.0.0.1."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and not isinstance(error, socket.gaierror):
+        key, advice = "port", "Stop whatever does, or choose another port."
+    elif isinstance(error, PermissionError):
+        key, advice = "port", "Choose one from 1024 on, or give this user the right to it (CAP_NET_BIND_SERVICE)."
+    return ConfigurationError(f"mcp.{key}: cannot listen on {host}:{port} ({why}). {advice}")

@@ -256,7 +256,7 @@ async def _problem(provider: Provider, introspector: Introspector | None) -> str
     try:
         await provider.keys.check()
     except (ActasError, ValueError, OSError) as error:
-        problem = getattr(error, "detail", None) or str(error)
+        problem = f"its keys cannot be fetched: {getattr(error, 'detail', None) or str(error)}"
     if problem is None and provider.keys.count == 0:
         problem = "it publishes no signing key that can be used here"
     if introspector is None:
