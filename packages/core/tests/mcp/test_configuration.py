@@ -193,8 +193,8 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], object], list[str]]] = [
         lambda c: c.update(mcp={"port": "many"}),
         ["mcp.port: should be a valid integer, unable to parse string as an integer"],
     ),
-    ("list for a section", lambda c: c.update(mcp=[]), ["mcp: should be a dictionary or an instance of McpSettings"]),
-    ("null", lambda c: c.update(auth=None), ["auth: should be a dictionary or an instance of AuthSettings"]),
+    ("list for a section", lambda c: c.update(mcp=[]), ["mcp: should be a table"]),
+    ("null", lambda c: c.update(auth=None), ["auth: should be a table"]),
     ("out of range", lambda c: c.update(mcp={"port": 70000}), ["mcp: port must be between 0 and 65535"]),
     ("NaN", lambda c: c.update(mcp={"tool_timeout": float("nan")}), ["mcp.tool_timeout: should be a finite number"]),
     (
@@ -206,6 +206,16 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], object], list[str]]] = [
         "issuer's type",
         lambda c: c["auth"]["trusted_idps"][0].update(audience=[1]),
         ["auth.trusted_idps[0].audience[0]: should be a valid string"],
+    ),
+    (
+        "a table where a list of them should be",
+        lambda c: c["auth"].update(trusted_idps=c["auth"]["trusted_idps"][0]),
+        ["auth.trusted_idps: should be a list; in TOML each table of it begins with [[auth.trusted_idps]]"],
+    ),
+    (
+        "a secret in a spelling of one's own",
+        lambda c: c.update(mcp={"server_name": {"secret": "NAME"}}),
+        ['mcp.server_name: should be a valid string; a secret is written { "$secret" = "NAME" }'],
     ),
     (
         "public host",
@@ -357,6 +367,24 @@ def test_a_secret_that_is_nowhere_makes_no_second_problem_of_the_issuer_that_is_
 
 
 @pytest.mark.usefixtures("installed")
+def test_who_writes_a_secret_in_a_spelling_of_his_own_is_told_the_right_one() -> None:
+    table = {"kind": "doortoy", "host": "h", "inner": {"password": {"secret": "DOOR_PASSWORD"}}}
+    (told,) = problems({**GOOD, "delegation": {"modules": {"one": table}}})
+    assert told == (
+        'delegation.modules.one.inner.password: should be a string; a secret is written { "$secret" = "NAME" }'
+    )
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_module_without_a_kind_whose_name_is_no_plug_in_is_told_of_kind() -> None:
+    modules = {"orders": {"host": "h"}, "other": {"kind": "orders-2", "host": "h"}, "grpc-2": {"kind": "doortoy"}}
+    told = problems({**GOOD, "delegation": {"modules": modules}})
+    assert [line.partition(":")[0] for line in told if "says which one in kind" in line] == [
+        "delegation.modules.orders"
+    ]
+
+
+@pytest.mark.usefixtures("installed")
 def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", "hunter2")
     told = problems(
@@ -389,7 +417,7 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         "mcp.port: should be a valid integer",
         "delegation.modules.one.prot: unknown key; did you mean port?",
         "delegation.modules.one.host: is required",
-        "delegation.modules.one.keys[1]: should be an instance of Secret",
+        "delegation.modules.one.keys[1]: should be a string",
         "delegation.modules.three: host must not be bad",
         "delegation.modules.four.inner.password: is required",
         "delegation.modules.four.port: should be a valid integer",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from actas.core import AuditSinkKind, AuthorizerKind, ConfigurationError, Secret
-from actas.core.discovery import Offer, Plugins, load
+from actas.core.discovery import OURS, Offer, Plugins, installed, load
 from actas.core.secrets import MAX_DEPTH, REFERENCE, resolve_secrets
 from actas.mcp.config_modules import (
     ConfiguredModule,
@@ -28,6 +28,7 @@ from actas.mcp.settings import SECRETS_DIRECTORY, Settings
 
 JSONL = "jsonl"
 """The audit sink that needs no plug-in."""
+_NAME_IS_KIND = "; a module of another name than its plug-in's says which one in kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,17 @@ def _load_plugins(named: Mapping[str, object], problems: Problems) -> Plugins:
         try:
             offers.update(load([name]).offers)
         except ConfigurationError as error:
+            advice = _NAME_IS_KIND if _is_only_a_name(name, path, named) else ""
             for problem in error.problems:
-                problems.add(path, problem)
+                problems.add(path, problem + advice)
     return Plugins(offers)
+
+
+def _is_only_a_name(name: str, path: str, named: Mapping[str, object]) -> bool:
+    """Whether ``name`` is a plug-in that nobody has, asked for by a module that does not say its kind."""
+    if path != f"delegation.modules.{name}" or name in OURS or name in installed():
+        return False
+    return "kind" not in module_tables(named)[name]
 
 
 def _plugin_names(named: Mapping[str, object]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from actas.core import Action, InvalidParameters, JsonSchema, Secret
+from actas.core.secrets import REFERENCE
 from actas.mcp.json_parameters import TooManySteps, compiled
 
 T = TypeVar("T")
@@ -149,8 +150,9 @@ def read_settings(cls: type[T], written: object, path: str, problems: Problems) 
     try:
         made = adapter(cls).validate_python(rename(cls, written, path, problems))
     except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            problems.add(_path(problem["loc"], path), _text(problem))
+        for problem in error.errors(include_url=False):
+            where = _path(problem["loc"], path)
+            problems.add(where, _text_for_an_operator(problem, where))
         return None
     return cast("T", made) if len(problems) == before else None
 
@@ -260,6 +262,22 @@ def _text(problem: Mapping[str, Any]) -> str:  # Any: pydantic's ErrorDetails
         case _:
             text = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
             return text[:1].lower() + text[1:]
+
+
+def _text_for_an_operator(problem: Mapping[str, Any], path: str) -> str:  # Any: pydantic's ErrorDetails
+    """:func:`_text` in the words of a configuration, and how that is written which stands there in another form."""
+    kind, is_table = problem["type"], isinstance(problem["input"], Mapping)
+    of_secret = kind == "is_instance_of" and problem["ctx"]["class"] == Secret.__name__
+    if kind == "dataclass_type":
+        return "should be a table"
+    if is_table and kind == "list_type":
+        return f"should be a list; in TOML each table of it begins with [[{path}]]"
+    text = "should be a string" if of_secret else _text(problem)
+    return (
+        f'{text}; a secret is written {{ "{REFERENCE}" = "NAME" }}'
+        if is_table and (of_secret or kind == "string_type")
+        else text
+    )
 
 
 def _path(location: tuple[int | str, ...], prefix: str = "") -> str:
