@@ -89,6 +89,32 @@ def test_a_refused_token_is_explained_with_its_reason(config: Path, provider: Id
     assert (done.returncode, json.loads(done.stdout)["reason"]) == (1, "expired")
 
 
+@pytest.mark.parametrize("command", ["explain", "whoami"])
+@pytest.mark.parametrize(
+    ("line", "other", "told"),
+    [
+        (
+            "audience = ",
+            'audience = ["https://a.example/mcp", "https://b.example/mcp"]',
+            "wrong_audience\n  test: audience is https://a.example/mcp, https://b.example/mcp\n",
+        ),
+        ("issuer = ", 'issuer = "https://idp.example"', "untrusted_issuer\n  test: issuer is https://idp.example\n"),
+        (
+            "role_mappings",
+            'security = { token_types = ["secevent+jwt"] }',
+            "wrong_type\n  test: security.token_types is secevent+jwt\n",
+        ),
+    ],
+)
+def test_what_the_configuration_has_stands_beside_a_refusal_for_having_something_else(
+    config: Path, provider: IdentityProvider, command: str, line: str, other: str, told: str
+) -> None:
+    written = config.read_text().splitlines()
+    config.write_text("\n".join(other if each.startswith(line) else each for each in written))
+    done = actas(command, str(config), "--token", provider.issue("alice"))
+    assert (done.returncode, done.stderr) == (1, f"refused: {told}")
+
+
 def test_who_is_admitted_to_nothing_is_told_why(config: Path, provider: IdentityProvider) -> None:
     done = actas("explain", str(config), "--token", provider.issue("mallory"))
     assert done.returncode == 1

@@ -109,6 +109,14 @@ def test_a_name_that_another_distribution_claims_is_refused(monkeypatch: pytest.
     assert name_problem("other-orders") is None, "its author may make it once more"
 
 
+def test_what_to_do_next_is_what_its_readme_says(tmp_path: Path) -> None:
+    told = [line.strip() for line in good(actas_new(tmp_path, "acme")).splitlines()]
+    upgrade, install, test, *_ = [
+        line.removeprefix("$ ") for line in (tmp_path / "acme/README.md").read_text().splitlines() if "$ p" in line
+    ][1:]
+    assert told[1:5] == ["cd acme", upgrade, install, test]
+
+
 def test_a_wrong_name_ends_with_two_and_plain_words(tmp_path: Path) -> None:
     done = actas_new(tmp_path, "Acme", "--kind", "rest")
     assert done.returncode == 2 and "such as acme" in done.stderr and "Traceback" not in done.stderr

@@ -92,7 +92,7 @@ def _show_minutes(minutes: MemorySink) -> None:
     console.print(Rule(Text("the audit log", style="bold"), align="left", style="dim"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("who", "did what", "outcome", "code", "whom the downstream saw"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "code")
     for event in minutes.entries():
         saw = f"{event.receipt.identity} ({event.receipt.method})" if event.receipt else ""
         what = " ".join(filter(None, (event.source, event.action, event.tool)))

@@ -10,7 +10,8 @@ from typing import Any, cast
 from rich.text import Text
 from rich.tree import Tree
 
-from actas.cli.output import console, errors, show_json
+from actas.cli.output import console, show_json
+from actas.cli.refusals import show_refusal
 from actas.cli.session_file import read_session
 from actas.core import AuthenticationError, NullSink, Session
 from actas.mcp import MCPOAuthServer
@@ -40,7 +41,7 @@ def explain(
         if as_json:
             show_json(refused)
         else:
-            errors.print(Text(f"refused: {error.detail or error.reason}", style="bold red"), soft_wrap=True)
+            show_refusal(error, server.settings.auth.trusted_idps)
         return False
     if as_json:
         show_json({"accepted": True, **told})

@@ -49,7 +49,8 @@ def new_plugin(name: str, kind: KindName) -> None:
     except OSError as error:
         raise typer.BadParameter(f"{name} cannot be written: {error.strerror}", param_hint="NAME") from error
     console.print(Text(f"{name}/ is a plug-in that works, of the kind {kind}. Next:", style="bold"))
-    for command in (f"cd {name}", "pip install -e . --group dev", "pytest", "grep -rn EDIT ."):
+    upgrade = "python -m pip install --upgrade pip"  # --group came with pip 25.1; Python 3.11 brings an older one
+    for command in (f"cd {name}", upgrade, "pip install -e . --group dev", "pytest", "grep -rn EDIT ."):
         console.print(Text(f"  {command}"), soft_wrap=True)
 
 

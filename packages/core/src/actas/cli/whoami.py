@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.text import Text
 from rich.tree import Tree
 
-from actas.cli.output import console, errors, show_json
+from actas.cli.output import console, show_json
+from actas.cli.refusals import show_refusal
 from actas.core import AuthenticationError, Session
 from actas.mcp import MCPOAuthServer
 from actas.mcp.builtin import describe as describe_session
@@ -25,7 +26,7 @@ def explain_token(config: Path, token: str, *, as_json: bool) -> bool:
         if as_json:
             show_json({"accepted": False, "reason": error.reason, "detail": error.detail})
         else:
-            errors.print(Text(f"refused: {error.detail or error.reason}", style="bold red"), soft_wrap=True)
+            show_refusal(error, server.settings.auth.trusted_idps)
         return False
     if as_json:
         show_json({"accepted": True, **description})
