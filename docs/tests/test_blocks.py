@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -76,7 +77,15 @@ async def test_toml_is_a_configuration(block: Block, tmp_path: Path, monkeypatch
     if "trusted_idps" in written.get("auth", {}):
         await MCPOAuthServer(written).release()
     else:
-        parse(_merged(BASE, written))
+        parse(_merged(_base_for(written), written))
+
+
+def _base_for(written: Mapping[str, Any]) -> Mapping[str, object]:  # Any: TOML
+    """BASE, with the providers whose users its modules are for in the place of its own."""
+    modules = written.get("delegation", {}).get("modules", {}).values()
+    named = dict.fromkeys(name for module in modules for name in module.get("providers", ()))
+    trusted = [{"name": name, "issuer": f"https://{name}.example", "audience": "https://a.example"} for name in named]
+    return {**BASE, "auth": {"trusted_idps": trusted}} if trusted else BASE
 
 
 def _merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
