@@ -33,6 +33,7 @@ One file, TOML (`.toml`) or JSON (`.json`). `actas check FILE` says everything t
 - Where a list of strings is expected, one string will do.
 - Wherever a string is expected, `{ "$secret" = "NAME" }` takes it from a file or the environment:
   [secrets](../how-to/secrets.md).
+- A relative path begins at the folder that the server was started in, wherever the configuration is.
 - `[]` in a heading: the section is one item of a list, `[[auth.trusted_idps]]` in TOML.
 """
 
