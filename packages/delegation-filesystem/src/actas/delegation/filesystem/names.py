@@ -72,7 +72,10 @@ def parts(path: str, *, deepest: int, new: bool = False) -> tuple[bytes, ...]:
     if len(path) > _LONGEST_PATH:
         raise PathRefused("path: is too long.", detail=f"longer than {_LONGEST_PATH} characters")
     if path.startswith("/"):
-        raise PathRefused("path: begins at your folder, without a / in front.", detail="an absolute path")
+        raise PathRefused(
+            "path: begins at your folder, without a / in front; the folder itself is the empty path.",
+            detail="an absolute path",
+        )
     found = tuple(_meant(each) for each in path.split("/"))
     if len(found) > deepest:
         raise PathRefused(f"path: has more than {deepest} names.", detail="deeper than limits.depth")
@@ -91,7 +94,10 @@ def _meant(text: str) -> bytes:
             "path: a name is not written as a list shows it.", detail="another spelling than the one of that name"
         )
     if name in (b"", b".", b".."):
-        raise PathRefused("path: has a name that is empty, . or .. in it.", detail="an empty name, . or ..")
+        raise PathRefused(
+            "path: has a name that is empty, . or .. in it. Your folder itself is the empty path.",
+            detail="an empty name, . or ..",
+        )
     if b"/" in name or b"\0" in name:
         raise PathRefused("path: has a / or NUL inside of a name.", detail="a separator that was escaped")
     if len(name) > _LONGEST_NAME:
