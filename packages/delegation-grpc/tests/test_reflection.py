@@ -1,6 +1,7 @@
 """Descriptors by reflection: from services that tell the truth, that lie, and that talk without end."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,26 @@ async def test_tools_are_those_of_the_list_and_no_more_than_the_service_has(refl
         for wrong in ({"order_id": 1}, {"x": 1}, {"orderId": []}):
             with pytest.raises(InvalidParameters):
                 await gateway.call("get-order", **wrong)
+
+
+async def test_what_a_service_tells_is_read_beside_the_event_loop(
+    reflecting: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actas.delegation.grpc import module, reflection
+
+    readers: list[int] = []
+
+    def beside(real: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*given: Any) -> Any:
+            readers.append(threading.get_ident())
+            return real(*given)
+
+        return reading
+
+    monkeypatch.setattr(reflection, "made", beside(reflection.made))
+    monkeypatch.setattr(module, "signed", beside(module.signed))
+    async with gateway_to(reflecting, **BY_REFLECTION):
+        assert len(readers) == 2 and threading.get_ident() not in readers
 
 
 async def test_what_is_reflected_says_nothing_of_what_may_be_repeated(reflecting: Service) -> None:

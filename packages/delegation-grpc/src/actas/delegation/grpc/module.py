@@ -71,7 +71,7 @@ class GrpcDelegation:
         names = [each.name for each in self._methods.values()]
         descriptors = await reflected(self._upstream.channel(), names, reflection)
         self._codec = Codec(descriptors.pool, self._settings.limits)
-        self._signatures = signed(names, descriptors)
+        self._signatures = await asyncio.to_thread(signed, names, descriptors)
 
     def principal(self, session: Session) -> str:
         """The session's subject: the exchange proved that the token is about it."""

@@ -35,7 +35,8 @@ async def reflected(channel: grpc.aio.Channel, methods: Iterable[str], settings:
             for version in _VERSIONS:
                 files = await _Talk(channel, version, settings).files(services)
                 if files is not None:
-                    return made(files)
+                    # Beside the event loop: they may take seconds, and who tells nonsense is asked again every minute.
+                    return await asyncio.to_thread(made, files)
     except TimeoutError:
         raise DownstreamUnavailable(detail="reflection did not end in time") from None
     except ValueError as error:
