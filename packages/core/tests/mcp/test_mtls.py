@@ -26,7 +26,7 @@ from actas.testing.dpop import ProofKey
 from actas.testing.idp import IdentityProvider
 from actas.testing.pki import CertificateAuthority, CertificateFiles
 
-from .conftest import HANDSHAKE, MODERN, ROLES, Serve, Stage, request
+from .conftest import HANDSHAKE, MODERN, ROLES, Limited, Serve, Stage, request
 from .nginx import Nginx, require_nginx
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,39 @@ async def test_whose_handshake_goes_on_when_the_server_stops_is_served(
             except (OSError, ssl.SSLError):  # it depends on how far he had come
                 rest = b""
             assert rest == b"", "nobody is left to answer"
+
+
+async def test_who_says_nothing_before_tls_makes_room_for_others_and_is_closed_at_the_end(
+    limited: Limited, pki: Pki
+) -> None:
+    def is_open(client: socket.socket) -> bool:
+        try:
+            return client.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    stage = await limited(mcp={"tls": pki.tls()}, connections=5)
+    host = ("127.0.0.1", int(stage.url.split(":")[2].split("/")[0]))
+    strangers = []
+    for index in range(30):
+        strangers.append(socket.create_connection(host, 30))
+        strangers[-1].setblocking(False)
+        if index % 3 == 0:
+            strangers[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")  # no handshake
+        await asyncio.sleep(0.01)
+    async with connected(stage, pki.context(pki.alice)) as asked:
+        assert (await asked.http.get(f"{asked.origin}/livez")).status_code == 200
+    assert 0 < sum(map(is_open, strangers)) <= 5, "they are counted like any others"
+    await stage.server.stop()
+    for _ in range(100):
+        if not any(map(is_open, strangers)):
+            break
+        await asyncio.sleep(0.01)
+    assert not any(map(is_open, strangers))
+    for each in strangers:
+        each.close()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

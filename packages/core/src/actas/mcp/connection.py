@@ -1,6 +1,7 @@
 """One HTTP connection: uvicorn's, bounded, and let go of without loss."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any, cast
 from weakref import WeakSet
@@ -20,6 +21,8 @@ SEND_SECONDS = 120.0
 KEEP_ALIVE_SECONDS = 75.0
 """Seconds for which a connection is kept between two requests: longer than proxies keep theirs (60 is usual), so that
 none sends a request on a connection that is being closed here."""
+HANDSHAKE_SECONDS = 20.0
+"""Seconds in which a TLS handshake must be done."""
 LINGER_SECONDS = 1.0
 """Seconds for which idle connections, and the listening socket, are kept when the server stops: what is on its way on
 them is served. Nothing else says that nothing is: HTTP/1.1 has no way to ask a client to send no more."""
@@ -34,7 +37,9 @@ class State(ServerState):
         self.closed = False
         """Whether nobody is let in any more: what answers is being put away."""
         self.coming = WeakSet[Connection]()
-        """Accepted, and not among ``connections`` yet. Whose TLS handshake fails is told of nowhere, and forgotten."""
+        """Accepted, and not among ``connections`` yet."""
+        self.doorsteps = set[Doorstep]()
+        """Those who shake hands."""
         self.all_gone = asyncio.Event()
         self.all_gone.set()
 
@@ -61,6 +66,9 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
         self._extensions: dict[str, object] = {}
+        self._early = b""
+        self.gone = False
+        """Whether it ended before anybody was told that it began."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
@@ -73,8 +81,14 @@ class Connection(HttpToolsProtocol):
         self._await_request()
         if self.server_state.stopping:
             self.let_go()
+        if self._early:
+            self.data_received(self._early)
+            self._early = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if cast("object", self.transport) is None:  # uvicorn has the attribute before it has one
+            self.gone = True
+            return
         self._places.closed(self)
         self._stop_waiting()
         self._stop_sending()
@@ -103,6 +117,9 @@ class Connection(HttpToolsProtocol):
         return bool(self.cycle) and not self.cycle.response_complete  # None before the first
 
     def data_received(self, data: bytes) -> None:
+        if cast("object", self.transport) is None:
+            self._early += data  # in one piece with the end of the handshake
+            return
         self._unheard += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -187,3 +204,59 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class Doorstep(asyncio.Protocol):
+    """A connection that has not shaken hands yet. It has its place among all others from its first moment on, and makes
+    room for newcomers as they do; asyncio by itself tells nobody of those, and keeps who says nothing for a minute.
+
+    Args:
+        inside: what it becomes.
+        context: with which the handshake is done.
+    """
+
+    def __init__(self, inside: Connection, context: ssl.SSLContext, places: Places) -> None:
+        self._inside, self._context, self._places = inside, context, places
+        self._transport: asyncio.Transport | None = None
+        self._shaking: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._places.opened(self) or self._inside.server_state.closed:
+            self.abort()
+            return
+        self._transport.pause_reading()  # whatever comes is TLS's
+        self._inside.server_state.doorsteps.add(self)
+        self._shaking = asyncio.get_running_loop().create_task(self._shake_hands(self._transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        if transport.is_closing():
+            return
+        secured: asyncio.Transport | None = None
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                self._inside,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
+        except OSError:  # ssl.SSLError and TimeoutError are some: it failed, or he has left
+            transport.abort()
+        finally:
+            self._leave()
+        if secured is not None and not self._inside.gone:
+            self._inside.connection_made(secured)
+
+    def _leave(self) -> None:
+        self._places.closed(self)
+        self._inside.server_state.doorsteps.discard(self)
+        self._inside.server_state.coming.discard(self._inside)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import uvicorn
 
 from actas.core import ConfigurationError
-from actas.mcp.connection import HEAD_BYTES, KEEP_ALIVE_SECONDS, LINGER_SECONDS, Connection, State
+from actas.mcp.connection import HEAD_BYTES, KEEP_ALIVE_SECONDS, LINGER_SECONDS, Connection, Doorstep, State
 from actas.mcp.places import Places
 from actas.oauth.asgi import ASGIApp
 
@@ -63,8 +63,9 @@ class _Server(uvicorn.Server):
             self._hurried = False  # what is cut off is answered, also where it must be at once
             self._cut_off()
             await self._within(_ANSWER_SECONDS, self._nothing_left())
-        for connection in self._connections():
-            connection.transport.abort()
+        left: list[Connection | Doorstep] = [*self._connections(), *state.doorsteps]
+        for each in left:
+            each.abort()
         for task in list(state.tasks):
             task.cancel()
         if state.tasks:
@@ -94,13 +95,11 @@ class _Server(uvicorn.Server):
         factory = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         connection.setblocking(False)
         with contextlib.suppress(OSError):  # he has left again
-            await asyncio.get_running_loop().connect_accepted_socket(
-                cast("Any", factory), connection, ssl=self.config.ssl
-            )  # Any: partial
+            await asyncio.get_running_loop().connect_accepted_socket(cast("Any", factory), connection)  # Any: partial
 
     async def _everybody_in(self) -> None:
         """Whoever was accepted has a connection: his TLS handshake is done, and the event loop has told of him."""
-        while self.server_state.coming:  # noqa: ASYNC110 -- a handshake that fails tells nobody
+        while self.server_state.coming:  # noqa: ASYNC110 -- who leaves before the event loop told of him tells nobody
             await asyncio.sleep(0.001)
 
     async def _nothing_left(self) -> None:
@@ -149,9 +148,12 @@ class Listener:
         self.port: int = listening.getsockname()[1]
         self._socket = listening
         self._lifespan = lifespan
-        protocol = partial(
-            Connection, longest_head=lambda: HEAD_BYTES + longest_token(), places=Places(most_connections)
-        )
+        places = Places(most_connections)
+
+        def protocol(**uvicorns: Any) -> asyncio.Protocol:  # Any: uvicorn's own business
+            inside = Connection(longest_head=lambda: HEAD_BYTES + longest_token(), places=places, **uvicorns)
+            return inside if tls is None else Doorstep(inside, tls, places)
+
         config = uvicorn.Config(
             cast("Any", app),  # Any: uvicorn's own ASGI types are narrower than the specification's
             http=cast("Any", protocol),  # Any: it wants a class
@@ -163,7 +165,6 @@ class Listener:
             date_header=False,
             proxy_headers=False,
             lifespan="off",
-            ssl_context_factory=None if tls is None else lambda config, default: tls,
             timeout_keep_alive=cast("int", KEEP_ALIVE_SECONDS),  # uvicorn hands it to call_later, as it is
         )
         self._server = _Server(config, seconds=seconds, cut_off=cut_off)
