@@ -97,6 +97,36 @@ async def test_what_is_no_answer_gives_an_error_of_ours_in_time_and_the_connecti
 
 
 @pytest.mark.parametrize(
+    "login",
+    [
+        "300c0201016107e6010004000400",
+        "30080201016103020103",
+        "300b020101610604036162630a",
+        "300e02010064090a0101040178040179",
+    ],
+)
+async def test_an_answer_to_the_login_that_is_none_is_a_server_that_is_away(login: str) -> None:
+    """Where ldap3 has a KeyError or its like for it, the next server is not asked, and nothing at all starts."""
+
+    class Odd(Listening):
+        def serve(self, taken: socket.socket) -> None:
+            while taken.recv(4096):
+                taken.sendall(bytes.fromhex(login))
+
+    with Odd() as odd, HostileServer(lambda its, tag, body: found(its)) as good:
+        alone = module_for(odd, pool=PoolSettings(connect_seconds=1))
+        with pytest.raises(ServerAway):
+            await alone.initialize()
+        with pytest.raises(ActasError) as caught:
+            await ask(alone, "alice", Read())
+        assert caught.value.code == "ldap_server_away"
+        await alone.destroy()
+        both = module_for(odd, urls=[odd.url, good.url], pool=PoolSettings(connect_seconds=1))
+        assert (await data(both, "bob", Read()))["attributes"] == {"uid": ["x"]}
+        await both.destroy()
+
+
+@pytest.mark.parametrize(
     "sees",
     [
         lambda asked: "dn:uid=bob," + PEOPLE,

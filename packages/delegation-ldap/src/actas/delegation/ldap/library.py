@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from actas.core.errors import CredentialRejected, DelegationRefused
+from actas.core.errors import ActasError, CredentialRejected, DelegationRefused
 from actas.core.secret import Secret
 from actas.delegation.ldap.failures import ASSUMPTION_DENIED, AssumptionRefused, ServerAway
 from actas.delegation.ldap.link import Link
@@ -113,14 +113,14 @@ def open_link(server: Server, context: ssl.SSLContext, way: Way, seconds: float,
                 if not isinstance(connection.socket, ssl.SSLSocket):  # it can also say no by returning False
                     raise ServerAway(detail="StartTLS did not begin TLS")
             let_in = connection.bind(read_server_info=False)
-    except (LDAPException, OSError, ValueError) as error:
+    except ActasError:
         _close(connection)
-        raise ServerAway(detail=f"{server.scheme}://{server.host}: {type(error).__name__}: {error}") from None
+        raise
     except Exception as error:
         _close(connection)
         if isinstance(way, Gssapi) and type(error).__module__.startswith("gssapi"):
             raise CredentialRejected(detail=f"SASL/GSSAPI: {type(error).__name__}: {error}") from None
-        raise
+        raise _away(server, error) from None
     if not let_in:
         code, text = connection.result["result"], connection.result["message"]
         _close(connection)
@@ -145,10 +145,16 @@ def reach(server: Server, context: ssl.SSLContext, seconds: float) -> None:
             connection.open(read_server_info=False)
             if server.scheme == "ldap":
                 connection.start_tls(read_server_info=False)
-    except (LDAPException, OSError, ValueError) as error:
-        raise ServerAway(detail=f"{server.scheme}://{server.host}: {type(error).__name__}: {error}") from None
+    except Exception as error:
+        raise _away(server, error) from None
     finally:
         _close(connection)
+
+
+def _away(server: Server, error: Exception) -> ServerAway:
+    """Whatever ldap3 raises: on an answer that is none, that may be a KeyError. Its text is told where it is a text."""
+    text = f": {error}" if isinstance(error, (LDAPException, OSError, ValueError)) else ""
+    return ServerAway(detail=f"{server.scheme}://{server.host}: {type(error).__name__}{text}")
 
 
 @contextlib.contextmanager
