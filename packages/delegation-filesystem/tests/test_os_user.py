@@ -1,6 +1,7 @@
 """As the operating system's user: the kernel's own checks decide, and its own word is the receipt."""
 
 import asyncio
+import errno
 import grp
 import os
 import pwd
@@ -550,6 +551,17 @@ async def test_a_process_that_does_not_start_or_dies_is_told(homes: Homes, monke
         helper.process.kill()
         helper.process.wait()
         assert await files.names("", alice) == ["notes.txt"], "another one takes its place"
+
+
+async def test_a_server_that_has_too_many_files_open_says_so(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with homes.gateway() as files:
+        with monkeypatch.context() as full:
+            full.setattr(socket, "socketpair", none_left)
+            assert await files.code("list", session_of(homes.alice)) == "filesystem_busy"
+        assert await files.names("", session_of(homes.alice)) == ["notes.txt"]
 
 
 def test_processes_end_with_the_server_however_that_ends(homes: Homes) -> None:

@@ -176,6 +176,22 @@ async def test_work_is_told_to_stop_when_time_is_up_or_nobody_waits() -> None:
         await threads.run("alice", work, soon())
 
 
+async def test_a_thread_that_cannot_be_started_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(2, 1, "test-none")
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        for _ in range(4):
+            with pytest.raises(Busy):
+                await threads.run("alice", lambda budget: 7, soon())
+    assert await threads.run("alice", lambda budget: 7, soon()) == 7
+    assert not threads._using and not threads._at_work
+    threads.close()
+
+
 async def test_who_waited_when_it_was_closed_begins_nothing() -> None:
     threads = Threads(1, 1, "test-closed")
     ran: list[str] = []

@@ -11,7 +11,7 @@ from typing import cast
 
 from actas.core.errors import ActasError, DownstreamUnavailable, IdentityMismatch, InternalError
 from actas.delegation.filesystem.budget import Budget
-from actas.delegation.filesystem.failures import BY_CODE, Busy, StorageFailed
+from actas.delegation.filesystem.failures import BY_CODE, Busy, StorageFailed, from_os
 from actas.delegation.filesystem.frames import Broken, packed, received
 from actas.delegation.filesystem.processes import Asked, Helper
 
@@ -190,7 +190,10 @@ class Helpers:
             return sum(each.user == user for each in self._ending)
 
     def _started(self, user: str) -> Helper:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise from_os(error) from None
         with theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             try:

@@ -86,10 +86,14 @@ class Threads:
             del settle  # as above: an error holds this frame
 
         if self._started < self._most and self._started < len(self._at_work):
+            name = f"{self._name}-{self._started + 1}"
+            try:
+                threading.Thread(target=_serve, args=(self._jobs,), name=name, daemon=True).start()
+            except RuntimeError:  # the system gives out no more of them at the moment: the place must come back
+                self._at_work.discard(budget)
+                self._give_back(user)
+                raise Busy(detail="the system gives out no more threads") from None
             self._started += 1
-            threading.Thread(
-                target=_serve, args=(self._jobs,), name=f"{self._name}-{self._started}", daemon=True
-            ).start()
         self._jobs.put(job)
         return answer
 
