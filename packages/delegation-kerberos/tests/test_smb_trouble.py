@@ -17,6 +17,7 @@ from smb_stage import ALICE, BOB, SharePoolSettings, ShareSettings, Stage, other
 
 from actas.core import ActasError, CredentialRejected, Session
 from actas.core.errors import DelegationRefused, DelegationTimeout, DownstreamUnavailable
+from actas.delegation.kerberos.smb_client import UserConnection
 from actas.delegation.kerberos.smb_failures import FileRefused, SharesBusy
 from actas.testing.kdc import KerberosRealm
 
@@ -323,3 +324,28 @@ async def test_twenty_users_at_once_are_each_themselves(own: Stage, realm: Kerbe
 
     async with staged(realm, own.server, pool=SharePoolSettings(total=8, wait_seconds=20)) as stage:
         await asyncio.gather(*(each(stage, name, names[number - 1]) for number, name in enumerate(names)))
+
+
+async def test_what_was_refused_for_want_of_a_thread_leaves_no_connection_behind(
+    own: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor keeps the work in its queue, which would log the user in for nobody."""
+    made: list[UserConnection] = []
+    real, starts = UserConnection.log_in, threading.Thread.start
+
+    def log_in(self: UserConnection, *given: Any, **more: Any) -> None:
+        made.append(self)
+        real(self, *given, **more)
+
+    def start(self: threading.Thread) -> None:
+        if self.name.startswith("actas-smb"):
+            raise RuntimeError("can't start new thread")
+        starts(self)
+
+    monkeypatch.setattr(UserConnection, "log_in", log_in)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(DownstreamUnavailable):
+            await own.data(ALICE, "read-file", "alice.txt")
+    await reads_hers(own)
+    assert [each.usable for each in made] == [False, True], "the first one was closed before it was opened"

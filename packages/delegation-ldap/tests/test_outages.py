@@ -181,3 +181,27 @@ async def test_who_is_cancelled_as_his_work_ends_breaks_nobody_elses_connection(
     await pool.close()
     for end in ends:
         end.close()
+
+
+async def test_what_was_refused_for_want_of_a_thread_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor keeps it in its queue: a change would be made of which was said that it was not."""
+    pool, done = Connections(PoolSettings()), list[str]()
+
+    def opened() -> Link:
+        here, there = socket.socketpair()
+        there.close()
+        return Link(here)
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run(what: str) -> None:
+        await pool.run("the gateway", opened, lambda link: done.append(what), time.monotonic() + 5, fresh=True)
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(DownstreamUnavailable):
+            await run("refused")
+    await run("done")
+    assert done == ["done"] and not pool._busy
+    await pool.close()

@@ -93,7 +93,9 @@ class SharePool:
         try:
             job = asyncio.get_running_loop().run_in_executor(self._threads, work, connection)
         except RuntimeError:
-            raise DownstreamUnavailable(detail="the module was closed") from None
+            # The executor queues the work before it sees that the system gives out no thread for it.
+            connection.close()
+            raise DownstreamUnavailable(detail="the module was closed, or there is no thread to be had") from None
         place.job = job
         self._busy.add(connection)
         limit = asyncio.timeout(max(0.0, until - time.monotonic()))

@@ -26,6 +26,8 @@ class _Job(Generic[T]):
         self.link = link
 
     def run(self) -> T:
+        if self._stopped:  # before its turn came: nobody waits for it, and nothing of it may happen any more
+            raise DelegationTimeout(detail="the work was given up before it began")
         link = self.link or self._open()
         with self._lock:
             self.link = link
@@ -83,8 +85,12 @@ class Connections:
             self._make_room()
             running = asyncio.get_running_loop().run_in_executor(self._threads, job.run)
         except RuntimeError:
+            # The executor queues the work before it sees that the system gives out no thread for it.
+            job.stop()
+            if job.link is not None:
+                job.link.close()
             self._give_place()
-            raise DownstreamUnavailable(detail="the module was closed") from None
+            raise DownstreamUnavailable(detail="the module was closed, or there is no thread to be had") from None
         running.add_done_callback(lambda done: self._done(owner, job, done))
         try:
             done, _ = await asyncio.wait((running,), timeout=max(0.0, deadline - time.monotonic()))
