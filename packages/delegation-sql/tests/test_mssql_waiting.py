@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import pymssql
 import pytest
@@ -13,6 +14,7 @@ from pymssql import _mssql
 
 from actas.core.errors import DelegationTimeout, DownstreamUnavailable
 from actas.delegation.sql.mssql import waiting
+from actas.delegation.sql.mssql.connections import Connections
 from actas.delegation.sql.mssql.module import MssqlDelegation
 from actas.delegation.sql.mssql.settings import MssqlSettings
 from actas.delegation.sql.mssql.tls import section
@@ -110,3 +112,52 @@ def test_what_was_given_up_before_it_began_is_not_waited_for() -> None:
     one, other = socket.socketpair()
     with one, other, waiting.until(given_up, 60), pytest.raises(DownstreamUnavailable):
         waiting._wait(one.fileno())
+
+
+async def test_what_was_refused_for_want_of_a_thread_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor keeps it in its queue: a change would be made of which was said that it was not."""
+    pool, done = Connections[_Connection](PoolSettings()), list[str]()
+    connections: list[_Connection] = []
+
+    def opened() -> _Connection:
+        connections.append(_Connection())
+        return connections[-1]
+
+    async def opening() -> Callable[[], _Connection]:
+        return opened
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run(what: str) -> None:
+        def work(connection: _Connection, given_up: threading.Event) -> _Answer:
+            done.append(what)
+            return _Answer()
+
+        await pool.run("alice", work, 5.0, opening)
+
+    for _ in range(2):  # with a connection to be opened, and with one that was kept
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", start)
+            full.setattr(pool, "_threads", ThreadPoolExecutor(1))
+            refusing = pool._threads
+            with pytest.raises(DownstreamUnavailable):
+                await run("refused")
+        await asyncio.to_thread(refusing.submit(lambda: None).result)
+        await run("done")
+    assert done == ["done", "done"]
+    assert [each.closed for each in connections] == [True, False]
+    await pool.close()
+
+
+@dataclass
+class _Connection:
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class _Answer:
+    spent: bool = False

@@ -81,12 +81,18 @@ class Connections(Generic[C]):
         given_up = threading.Event()
         try:
             hold = _new(await opening()) if idle is None else lambda: idle
-            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, hold, work, given_up)
-        except BaseException as error:
+        except BaseException:
             self._give_place(user)
-            if self._closed and isinstance(error, RuntimeError):
-                raise DownstreamUnavailable(detail="the module was closed") from None
             raise
+        try:
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._job, hold, work, given_up)
+        except RuntimeError:
+            # The executor queues the work before it sees that the system gives out no thread for it.
+            given_up.set()
+            if idle is not None:
+                _close(idle.connection)
+            self._give_place(user)
+            raise DownstreamUnavailable(detail="the module was closed, or there is no thread to be had") from None
         self._running.add(given_up)
         job.add_done_callback(lambda done: self._done(user, given_up, done))
         try:
@@ -110,6 +116,8 @@ class Connections(Generic[C]):
     def _job(
         self, hold: Callable[[], _Idle[C]], work: Work[C, A], given_up: threading.Event
     ) -> tuple[A, _Idle[C] | None]:
+        if given_up.is_set():
+            raise DelegationTimeout(detail="the work was given up before it began")
         held = hold()
         try:
             answer = work(held.connection, given_up)
