@@ -74,7 +74,7 @@ BY_NAME = ModuleKind("sql", dict, lambda name, settings: Toy(), CredentialUse.OP
         (2, BY_NAME, {"providers": frozenset({"ours"})}, False),
         (2, BY_NAME, {"providers": frozenset({"ours", "theirs"})}, False),
         (2, BY_NAME, {"exchange": EXCHANGE}, True),
-        (2, replace(BY_NAME, credential=CredentialUse.REQUIRED), {"exchange": EXCHANGE}, False),
+        (2, replace(BY_NAME, credential=CredentialUse.REQUIRED), {"exchange": EXCHANGE}, True),
         (2, replace(BY_NAME, by_name=False), {}, False),
         (0, BY_NAME, {}, False),
     ],

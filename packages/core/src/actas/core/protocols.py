@@ -168,7 +168,7 @@ class ModuleKind:
     by_name: bool = False
     """Whether its modules know users by a name out of the token, without the issuer: then who is called alike at two
     providers is one user to it, and a configuration with several providers must say in ``providers`` whose users it is
-    for. An exchanged token has its issuer with it, where a kind never does without one."""
+    for. Not where each call goes by an exchanged token: that has its issuer with it."""
 
 
 @runtime_checkable

@@ -93,15 +93,13 @@ def providers_known(resolved: Mapping[str, object], settings: Settings | None, p
 def whose_users_told(modules: list[ConfiguredModule], settings: Settings | None, problems: Problems) -> None:
     """Where there are several providers, each module that knows users by name says whose: names are unique nowhere.
 
-    Also one with a ``token_exchange``, unless its kind cannot do without: who may do without may have no use for the
-    token, as a database has that is logged in to by name all the same.
+    Also one with a ``token_exchange``: a database that is logged in to by name has no use for the token.
     """
     known = [] if settings is None else [issuer.name for issuer in settings.auth.trusted_idps]
     if len(known) < 2:
         return
     for module in modules:
-        by_token = module.exchange is not None and module.kind.credential is CredentialUse.REQUIRED
-        if module.kind.by_name and not by_token and module.providers is None:
+        if module.kind.by_name and module.providers is None:
             problems.add(
                 f"delegation.modules.{module.name}.providers",
                 f"is required: the module knows users by name, and namesakes at {' and '.join(known)} would be one"
